@@ -1,0 +1,1 @@
+"""AI Orchestra's migration to Google Cloud, as libraries that the pytest suite drives."""

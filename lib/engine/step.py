@@ -1,0 +1,251 @@
+"""One step as it happens: it makes actions true, publishes outputs, and leaves a checkpoint."""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import stamina
+
+from lib.engine import fingerprint
+from lib.engine.actions import Action
+from lib.engine.changes import Change, ChangeKind, Json
+from lib.engine.errors import ApprovalNeeded, CannotUndo, Interrupted
+from lib.engine.run import Mode, Run
+from lib.engine.store import Checkpoint
+from lib.engine.unknown import Unknown, UnknownUntilApplied
+
+StateT = TypeVar("StateT")
+
+
+class Step:
+    """What a step's test works with; made by the plugin for each step that runs."""
+
+    def __init__(
+        self,
+        name: str,
+        run: Run,
+        *,
+        deadline_seconds: float | None = None,
+        unfinished: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self.run = run
+        self.changes: list[Change] = []
+        self.notes: list[str] = []
+        self.retries = 0
+        self._unfinished = unfinished
+        self._outputs: dict[str, Json] = {}
+        self._inputs: dict[str, str] = {}
+        self._undo: list[tuple[Action[Any], Change, int]] = []
+        self._subjects: set[str] = set()
+        self._intended = False
+        self._started_at = time.time()
+        self._deadline = (
+            None if deadline_seconds is None else time.monotonic() + deadline_seconds
+        )
+        before = run.checkpoint(name)
+        self.attempt = 1 + (before.attempt if before is not None else 0)
+        self.settings: Any = fingerprint.Tracked(run.settings, self._read_setting)
+
+    @property
+    def dry_run(self) -> bool:
+        """True while nothing may be changed."""
+        return self.run.mode is not Mode.APPLY
+
+    # -- what a step's code calls --------------------------------------------------------------
+
+    def make(self, action: Action[StateT]) -> StateT:
+        """Make an action true and give the verified state.
+
+        Observes, plans, and unless nothing is to be changed records the intent, applies and
+        verifies.  In a dry run it stops after the plan and gives what was observed, or a value
+        that is unknown until applied.
+        """
+        subject = action.subject
+        if subject in self._subjects:
+            raise ValueError(f"step {self.name} makes {subject!r} twice")
+        self._subjects.add(subject)
+        if self.run.mode is Mode.ROLLBACK:
+            return self._collect_undo(action)
+        self.run.safe_point(self._deadline)
+        observed = self._retried(action.observe)
+        change = self._retried(lambda: action.plan(observed))
+        self.changes.append(change)
+        if self.dry_run:
+            usable = change.kind in (ChangeKind.NONE, ChangeKind.UPDATE) and observed is not None
+            return observed if usable else Unknown(subject)  # type: ignore[return-value]
+        if change.kind is ChangeKind.NONE:
+            return observed if observed is not None else action.verify()
+        self._gate(change)
+        self.run.store.intend(self.name, self.run.number, self.attempt, self._started_at, change)
+        self._intended = True
+        journal = StepJournal(self, subject)
+        self._retried(lambda: action.apply(change, journal))
+        return self._retried(action.verify)
+
+    def check(self, subject: str, probe: Callable[[], StateT], *, writes: bool = False) -> StateT:
+        """Run a probe that must hold; raises what the probe raises.
+
+        In a dry run a probe that writes, or that needs unfinished steps, is told as unknown.
+        """
+        if self.dry_run and (writes or self._unfinished or self.run.mode is not Mode.DRY_RUN):
+            why = f"checked after {', '.join(self._unfinished) or 'the changes'}"
+            self.changes.append(Change(ChangeKind.UNKNOWN, subject, reason=why))
+            return Unknown(subject)  # type: ignore[return-value]
+        self.run.safe_point(self._deadline)
+        return self._retried(probe)
+
+    def publish(self, **outputs: Json) -> None:
+        """Leave values for other steps and later runs; never secrets."""
+        self._outputs.update(outputs)
+
+    def output(self, step: str, name: str) -> Any:
+        """What another step published; it becomes an input of this step.
+
+        In a dry run an output that is not there yet is unknown.  Raises ``KeyError`` for an
+        output that the finished step never published.
+        """
+        outputs = self.run.outputs(step)
+        if name not in outputs:
+            if self.dry_run:
+                return Unknown(f"{step}.{name}")
+            raise KeyError(f"step {step!r} published no output {name!r}")
+        self._inputs[f"output:{step}.{name}"] = fingerprint.digest(outputs[name])
+        return outputs[name]
+
+    def note(self, text: str) -> None:
+        """Say something that belongs into the terminal output and the report."""
+        self.notes.append(text)
+
+    # -- what the plugin calls -----------------------------------------------------------------
+
+    def finish(self, error: BaseException | None) -> Checkpoint | None:
+        """Write the checkpoint of a step that ended; a failure keeps its intents and journal."""
+        if self.run.mode is not Mode.APPLY:
+            return None
+        source = self.run.sources.get(self.name)
+        if source is not None:
+            self._inputs["source:"] = source
+        state = "done" if error is None else "failed"
+        if isinstance(error, Interrupted | KeyboardInterrupt | ApprovalNeeded):
+            if not self._intended:
+                return None
+            state = "running"
+        checkpoint = Checkpoint(
+            step=self.name,
+            state=state,
+            run=self.run.number,
+            attempt=self.attempt,
+            started_at=self._started_at,
+            finished_at=time.time(),
+            inputs=self._inputs,
+            outputs=self._outputs,
+            changes=tuple(self.changes),
+            error=None if error is None else describe(error),
+        )
+        self.run.store.finish(checkpoint)
+        self.run.remember(checkpoint)
+        return checkpoint
+
+    def undo_all(self) -> None:
+        """Take back what the runs changed in this step, newest first (rollback only)."""
+        for action, change, intent in reversed(self._undo):
+            self.run.safe_point(self._deadline)
+            self._retried(lambda a=action, c=change: a.undo(c, StepJournal(self, a.subject)))
+            self.run.store.undone(intent)
+            self.changes.append(change)
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _collect_undo(self, action: Action[StateT]) -> StateT:
+        for intent in self.run.store.intents(self.name):
+            if intent.subject == action.subject and intent.change.kind is not ChangeKind.NONE:
+                self._undo.append((action, intent.change, intent.id))
+        try:
+            observed = action.observe()
+        except UnknownUntilApplied:
+            observed = None
+        return observed if observed is not None else Unknown(action.subject)  # type: ignore[return-value]
+
+    def _gate(self, change: Change) -> None:
+        if not (change.irreversible and self.run.protected):
+            return
+        plan_id = self.run.plan_id() if self.run.plan_id else ""
+        if self.run.approved != plan_id:
+            raise ApprovalNeeded(
+                f"{change.describe()} can't be taken back, and this environment is protected.",
+                expected=f"--approve {plan_id}, after someone has read the plan (--dry-run)",
+                remedy=f"run the same command with --approve {plan_id}; "
+                "everything before this step is done and stays done",
+            )
+
+    def _read_setting(self, path: str, value: object) -> None:
+        self._inputs[f"setting:{path}"] = fingerprint.digest(value)
+
+    def _retried(self, call: Callable[[], StateT]) -> StateT:
+        """Call again, a few times with growing pauses, after an error that says it will pass."""
+        for attempt in stamina.retry_context(
+            on=lambda error: bool(getattr(error, "transient", False)),
+            attempts=5,
+            timeout=120,
+            wait_initial=0.2,
+            wait_max=10,
+        ):
+            with attempt:
+                if attempt.num > 1:
+                    self.retries += 1
+                    self.run.safe_point(self._deadline)
+                return call()
+        raise AssertionError("unreachable")
+
+
+class StepJournal:
+    """The journal of one action within a step, kept in the checkpoint store."""
+
+    def __init__(self, step: Step, subject: str) -> None:
+        self._step = step
+        self._subject = subject
+        self._store = step.run.store
+        self._mutex = threading.Lock()
+
+    def get(self, key: str) -> Json:
+        """The value under ``key``, or None."""
+        return self.entries(key).get(key)
+
+    def put(self, key: str, value: Json) -> None:
+        """Store ``value``; it is durable when this returns."""
+        self.put_many({key: value})
+
+    def put_many(self, entries: Mapping[str, Json]) -> None:
+        """Store several entries in one durable transaction."""
+        self._store.journal_put(self._step.name, self._subject, entries)
+
+    def entries(self, prefix: str = "") -> Mapping[str, Json]:
+        """Every entry whose key begins with ``prefix``."""
+        return self._store.journal_entries(self._step.name, self._subject, prefix)
+
+    def forget(self, prefix: str = "") -> None:
+        """Delete the entries whose key begins with ``prefix``."""
+        self._store.journal_forget(self._step.name, self._subject, prefix)
+
+    def progress(self, label: str, done: float, total: float | None, unit: str) -> None:
+        """Report progress to the terminal."""
+        report = self._step.run.progress
+        if report is not None:
+            with self._mutex:
+                report(self._step.name, label, done, total, unit)
+
+    def safe_point(self) -> None:
+        """Stop here if the run was interrupted, its deadline passed or its lock was lost."""
+        self._step.run.safe_point(self._step._deadline)
+
+
+def describe(error: BaseException) -> str:
+    """The text of a failure as checkpoints and reports keep it."""
+    text = str(error)
+    return text or "".join(traceback.format_exception_only(error)).strip()
+
+
+__all__ = ["CannotUndo", "Step", "StepJournal", "describe"]

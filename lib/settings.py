@@ -1,0 +1,280 @@
+"""What an environment file says: frozen values read from TOML, refused with file, key and reason."""
+
+import difflib
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from lib.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout: ``environments/``, ``phases/`` and ``reports/`` are found from here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSettings:
+    """The project, its parent and where it runs."""
+
+    id: str = "ai-orchestra"
+    organization: str = "873291114285"
+    region: str = "us-central1"
+    zone: str = "us-central1-a"
+    labels: Mapping[str, str] = field(default_factory=lambda: {"platform": "ai-orchestra"})
+    services: tuple[str, ...] = (
+        "alloydb.googleapis.com",
+        "redis.googleapis.com",
+        "workstations.googleapis.com",
+        "run.googleapis.com",
+        "secretmanager.googleapis.com",
+        "iam.googleapis.com",
+        "aiplatform.googleapis.com",
+    )
+    service_account: str = "orchestra-agent"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """The VPC network that the managed services join; it must exist on Google."""
+
+    name: str = "default"
+    subnetwork: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """Where the platform stands today; with neither URL a sample is made and used.
+
+    ``*_password_env`` name environment variables that hold the passwords.
+    """
+
+    postgresql: str = ""
+    postgresql_password_env: str = ""
+    redis: str = ""
+    redis_password_env: str = ""
+    sample_scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AlloyDBSettings:
+    """The AlloyDB cluster, its primary instance and the database in it."""
+
+    cluster: str = "agent-storage"
+    primary: str = "agent-storage-primary"
+    cpu_count: int = 4
+    database: str = "orchestra"
+    application_role: str = "orchestra_app"
+    flags: Mapping[str, str] = field(default_factory=dict)
+    extensions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSettings:
+    """The Memorystore for Redis instance."""
+
+    instance: str = "agent-memory"
+    tier: Literal["BASIC", "STANDARD_HA"] = "STANDARD_HA"
+    memory_gb: int = 5
+    version: str = "REDIS_7_2"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkstationSettings:
+    """The workstation cluster, its configuration with GPUs and one workstation."""
+
+    cluster: str = "ai-development"
+    config: str = "gpu"
+    workstation: str = "first"
+    machine_type: str = "n1-standard-16"
+    accelerator: str = "nvidia-tesla-t4"
+    accelerator_count: int = 2
+    disk_gb: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class DataMigrationSettings:
+    """How rows and keys move."""
+
+    workers: int = 2
+    chunk_mb: int = 64
+    rate_mb_per_second: float = 0.0
+    exclude_tables: tuple[str, ...] = ()
+    existing_keys: Literal["refuse", "overwrite", "skip"] = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSettings:
+    """How vector columns are indexed and searched."""
+
+    method: Literal["auto", "hnsw", "ivfflat", "scann"] = "auto"
+    metric: Literal["cosine", "l2", "inner_product"] = "cosine"
+    recall_target: float = 0.95
+    neighbours: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """The agent API as Cloud Run serves it; the embedded cloud runs ``embedded://lib.api``."""
+
+    service: str = "agent-api"
+    image: str = "embedded://lib.api"
+    min_instances: int = 1
+    max_instances: int = 10
+    concurrency: int = 80
+    invoker: str = "allUsers"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerSettings:
+    """The circuit breaker on the search path."""
+
+    failure_rate_threshold: float = 50.0
+    sliding_window_size: int = 20
+    minimum_number_of_calls: int = 5
+    wait_seconds_in_open_state: float = 1.0
+    permitted_calls_in_half_open_state: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CriteriaSettings:
+    """The thresholds of the seven criteria, and how many samples each rests on."""
+
+    vector_search_p99_ms: float = 30.0
+    vector_search_recall: float = 0.95
+    vector_search_samples: int = 300
+    api_p99_ms: float = 100.0
+    api_error_rate: float = 0.0
+    api_samples: int = 300
+    workstation_start_seconds: float = 180.0
+    workstation_cold_starts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything an environment file can say, section by section."""
+
+    target: Literal["auto", "embedded", "google"] = "auto"
+    protected: bool = False
+    project: ProjectSettings = ProjectSettings()
+    network: NetworkSettings = NetworkSettings()
+    source: SourceSettings = SourceSettings()
+    alloydb: AlloyDBSettings = AlloyDBSettings()
+    redis: RedisSettings = RedisSettings()
+    workstations: WorkstationSettings = WorkstationSettings()
+    data_migration: DataMigrationSettings = DataMigrationSettings()
+    vectors: VectorSettings = VectorSettings()
+    api: ApiSettings = ApiSettings()
+    breaker: BreakerSettings = BreakerSettings()
+    criteria: CriteriaSettings = CriteriaSettings()
+
+
+def environment_file(environment: str, root: Path = ROOT) -> Path:
+    """The file of an environment given by name or by path; raises ``SettingsError`` if none."""
+    if environment.endswith(".toml") or os.sep in environment:
+        path = Path(environment)
+        if path.is_file():
+            return path
+        raise SettingsError(
+            f"There is no environment file {environment}.",
+            expected="the path of a TOML file, or a name from environments/",
+            remedy="check the path given to --env",
+        )
+    folder = root / "environments"
+    path = folder / f"{environment}.toml"
+    if path.is_file():
+        return path
+    known = sorted(each.stem for each in folder.glob("*.toml"))
+    raise SettingsError(
+        f"There is no environment {environment!r}{_near(environment, known)}.",
+        expected=f"one of {', '.join(known)}, or the path of a TOML file",
+        remedy=f"choose one of these with --env, or write environments/{environment}.toml",
+    )
+
+
+def load_settings(path: Path) -> Settings:
+    """Read an environment file; raises ``SettingsError`` naming the file and the key."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(
+            f"{path}: the file can't be read: {error}.",
+            expected="a TOML file",
+            remedy="mend the file at the place named above",
+        ) from error
+    return _read_section(Settings, document, path, "")
+
+
+SectionT = TypeVar("SectionT")
+
+
+def _read_section(
+    section: type[SectionT], document: Mapping[str, object], path: Path, prefix: str
+) -> SectionT:
+    known = {each.name: each for each in fields(section)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(section)
+    values: dict[str, object] = {}
+    for key, value in document.items():
+        name = f"{prefix}{key}"
+        if key not in known:
+            raise SettingsError(
+                f"{path}: unknown key {name!r}{_near(key, known)}.",
+                expected=f"one of {', '.join(sorted(known))}",
+                remedy=f"correct or remove {name!r}",
+            )
+        values[key] = _read_value(hints[key], value, path, name)
+    for each in known.values():
+        if each.name not in values and each.default is MISSING and each.default_factory is MISSING:
+            raise SettingsError(f"{path}: the key {prefix}{each.name!r} is missing.")
+    return section(**values)
+
+
+def _read_value(kind: Any, value: object, path: Path, name: str) -> object:
+    if is_dataclass(kind) and isinstance(kind, type):
+        if isinstance(value, dict):
+            return _read_section(kind, value, path, f"{name}.")
+        raise _refused(path, name, value, f"a section [{name}]")
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return _read_value(get_args(kind)[0], value, path, name)
+    if origin is Literal:
+        if value in get_args(kind):
+            return value
+        raise _refused(path, name, value, "one of " + ", ".join(map(repr, get_args(kind))))
+    if origin is tuple:
+        if isinstance(value, list) and all(isinstance(each, str) for each in value):
+            return tuple(value)
+        raise _refused(path, name, value, 'a list of strings, such as ["a", "b"]')
+    if origin is not None and issubclass(origin, Mapping):
+        if isinstance(value, dict) and all(isinstance(each, str) for each in value.values()):
+            return types.MappingProxyType(dict(value))
+        raise _refused(path, name, value, "a table of strings")
+    return _read_scalar(kind, value, path, name)
+
+
+def _read_scalar(kind: type, value: object, path: Path, name: str) -> object:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        words = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+        raise _refused(path, name, value, words[kind])
+    if isinstance(value, int | float) and value < 0:
+        raise _refused(path, name, value, "a number not below 0")
+    return value
+
+
+def _refused(path: Path, name: str, value: object, accepted: str) -> SettingsError:
+    shown = "a value" if "password" in name or "://" in str(value) else repr(value)
+    return SettingsError(
+        f"{path}: {name} is {shown}.",
+        expected=accepted,
+        remedy=f"correct {name!r} in {path.name}",
+    )
+
+
+def _near(word: str, known: typing.Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=2)
+    return f" (did you mean {' or '.join(repr(each) for each in close)}?)" if close else ""
