@@ -1,0 +1,1 @@
+"""Google Cloud by its official clients: a converging resource per kind, errors with remedies."""

@@ -1,0 +1,108 @@
+"""Google's official clients for a target: made when first used, one channel for the embedded."""
+
+import importlib
+import threading
+from pathlib import Path
+from typing import Any
+
+from lib.cloud.credentials import Credentials, find
+from lib.cloud.errors import CredentialsMissing
+from lib.cloud.target import Target
+
+_CLIENTS = {
+    "projects": ("google.cloud.resourcemanager_v3", "Projects"),
+    "organizations": ("google.cloud.resourcemanager_v3", "Organizations"),
+    "services": ("google.cloud.service_usage_v1", "ServiceUsage"),
+    "iam": ("google.cloud.iam_admin_v1", "IAM"),
+    "secrets": ("google.cloud.secretmanager_v1", "SecretManagerService"),
+    "alloydb": ("google.cloud.alloydb_v1", "AlloyDBAdmin"),
+    "redis": ("google.cloud.redis_v1", "CloudRedis"),
+    "workstations": ("google.cloud.workstations_v1", "Workstations"),
+    "run": ("google.cloud.run_v2", "Services"),
+    "indexes": ("google.cloud.aiplatform_v1", "IndexService"),
+    "index_endpoints": ("google.cloud.aiplatform_v1", "IndexEndpointService"),
+}
+_BEFORE_PROJECT = frozenset({"projects", "organizations", "services"})
+"""Clients that are called before the project exists, so it can't pay for their quota yet."""
+
+_REGIONAL = frozenset({"indexes", "index_endpoints"})
+
+
+class Clients:
+    """The clients of one target, by short name; safe to use from several threads."""
+
+    def __init__(self, target: Target, credentials: Credentials | None = None) -> None:
+        self.target = target
+        self._credentials = credentials
+        self._made: dict[str, Any] = {}
+        self._shared_channel: Any = None
+        self._mutex = threading.RLock()
+
+    def get(self, name: str) -> Any:
+        """The client called ``name``; raises ``CredentialsMissing`` and its like on Google."""
+        with self._mutex:
+            if name not in self._made:
+                module, stem = _CLIENTS[name]
+                kind = getattr(importlib.import_module(module), f"{stem}Client")
+                self._made[name] = (
+                    self._embedded(kind)
+                    if self.target.kind == "embedded"
+                    else self._on_google(name, kind)
+                )
+            return self._made[name]
+
+    def close(self) -> None:
+        """Close the connections; the next use opens them again."""
+        with self._mutex:
+            for client in self._made.values():
+                client.transport.close()
+            self._made.clear()
+            self._shared_channel = None
+
+    def _embedded(self, kind: Any) -> Any:
+        transport = kind.get_transport_class("grpc")
+        return kind(transport=transport(host=self.target.endpoint, channel=self._channel()))
+
+    def _channel(self) -> Any:
+        import grpc  # type: ignore[import-untyped]
+
+        if self._shared_channel is None:
+            try:
+                authority = Path(self.target.ca).read_bytes()
+            except OSError as error:
+                raise CredentialsMissing(
+                    f"The embedded cloud's certificate {self.target.ca} can't be read.",
+                    expected="the file that the embedded cloud made when it started",
+                    remedy="run: python -m lib.localcloud start",
+                ) from error
+            self._shared_channel = grpc.secure_channel(
+                self.target.endpoint,
+                grpc.composite_channel_credentials(
+                    grpc.ssl_channel_credentials(authority),
+                    grpc.access_token_call_credentials(self.target.token),
+                ),
+                options=[
+                    ("grpc.max_send_message_length", -1),
+                    ("grpc.max_receive_message_length", -1),
+                    ("grpc.initial_reconnect_backoff_ms", 100),
+                    ("grpc.max_reconnect_backoff_ms", 1000),
+                    # A proxy for the internet has no business between us and this machine.
+                    ("grpc.enable_http_proxy", 0),
+                ],
+            )
+        return self._shared_channel
+
+    def _on_google(self, name: str, kind: Any) -> Any:
+        from google.api_core.client_options import ClientOptions
+
+        if self._credentials is None:
+            self._credentials = find()
+        options = ClientOptions()
+        quota = self._credentials.quota_project
+        if not quota and self._credentials.person and name not in _BEFORE_PROJECT:
+            quota = self.target.project
+        if quota:
+            options.quota_project_id = quota
+        if name in _REGIONAL:
+            options.api_endpoint = f"{self.target.region}-aiplatform.googleapis.com"
+        return kind(credentials=self._credentials.google, client_options=options)

@@ -1,0 +1,197 @@
+"""The door to the target for phases and validation: settings in, actions and answers out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lib.cloud import alloydb as alloydb_kinds
+from lib.cloud import iam, inventory, secrets, services
+from lib.cloud import projects as project_kinds
+from lib.cloud import redis as redis_kinds
+from lib.cloud import run as run_kinds
+from lib.cloud import workstations as workstation_kinds
+from lib.cloud.clients import Clients
+from lib.cloud.credentials import Credentials
+from lib.cloud.errors import Situation
+from lib.cloud.resource import Resource
+from lib.cloud.target import Target
+from lib.cloud.workstations import Started
+from lib.engine.actions import Journal
+
+
+class Cloud:
+    """Makes actions from settings sections (``lib.settings`` or anything with their attributes).
+
+    Methods give actions and touch nothing, unless they say *network*; those raise ``CloudError``.
+    Where no project settings are given, the target's ``project`` is meant.
+    ``protected`` keeps ``undo`` from deleting or taking back anything that holds data.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        protected: bool = False,
+        credentials: Credentials | None = None,
+    ) -> None:
+        self.target = target
+        self.protected = protected
+        self.clients = Clients(target, credentials)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.clients.close()
+
+    @property
+    def _project(self) -> str:
+        if not self.target.project:
+            raise ValueError("the target names no project")
+        return self.target.project
+
+    # -- project -------------------------------------------------------------------------------
+
+    def project(self, project: Any) -> project_kinds.Project:
+        """The project stands under its organization and has its labels."""
+        return project_kinds.Project(self.clients, project, self.protected)
+
+    def services(self, project: Any) -> services.EnabledServices:
+        """The project's APIs are enabled."""
+        return services.EnabledServices(self.clients, project, self.protected)
+
+    def service_account(self, project: Any) -> iam.ServiceAccount:
+        """The project's service account; its state exposes ``email``."""
+        return iam.ServiceAccount(self.clients, project, self.protected)
+
+    def project_roles(self, member: str, roles: Sequence[str]) -> iam.Grant:
+        """``member`` (``user:...``, ``serviceAccount:...``) holds ``roles`` on the project."""
+        name, shown = f"projects/{self._project}", f"project {self._project}"
+        return iam.Grant(self.clients, "projects", name, shown, member, roles, self._project)
+
+    def missing_permissions(
+        self, project: Any, permissions: Sequence[str]
+    ) -> project_kinds.MissingPermissions:
+        """Those of ``permissions`` that the caller lacks (network).
+
+        Where the project does not exist yet, only the right to create it can be asked for;
+        ``unknown`` of the answer then says so.
+        """
+        situation = Situation(f"permissions on project {project.id}", project.id, self.target.kind)
+        return project_kinds.missing_permissions(self.clients, project, permissions, situation)
+
+    # -- secrets -------------------------------------------------------------------------------
+
+    def secret(self, secret_id: str, make_value: Callable[[], str]) -> secrets.Secret:
+        """The secret has a value; ``make_value`` is called only where it has none."""
+        return secrets.Secret(self.clients, self._project, secret_id, make_value, self.protected)
+
+    def read_secret(self, secret_id: str) -> str:
+        """The newest value (network)."""
+        return secrets.read_secret(self.clients, self._project, secret_id)
+
+    def secret_access(self, secret_id: str, member: str) -> iam.Grant:
+        """``member`` may read the secret."""
+        name = f"projects/{self._project}/secrets/{secret_id}"
+        roles = ("roles/secretmanager.secretAccessor",)
+        shown = f"secret {secret_id}"
+        return iam.Grant(self.clients, "secrets", name, shown, member, roles, self._project)
+
+    # -- AlloyDB and Redis -----------------------------------------------------------------------
+
+    def alloydb_cluster(
+        self,
+        project: Any,
+        network: Any,
+        alloydb: Any,
+        password: Callable[[], str],
+        protected: bool | None = None,
+    ) -> Resource[Any]:
+        """The cluster; ``password`` is called only when it is created, for ``postgres``."""
+        guard = self.protected if protected is None else protected
+        return alloydb_kinds.cluster(self.clients, project, network, alloydb, password, guard)
+
+    def alloydb_instance(self, project: Any, alloydb: Any) -> Resource[Any]:
+        """The primary instance; its state exposes ``ip_address`` and ``database_flags``."""
+        return alloydb_kinds.instance(self.clients, project, alloydb, self.protected)
+
+    def redis_instance(self, project: Any, network: Any, redis: Any) -> Resource[Any]:
+        """The Memorystore instance; its state exposes ``host`` and ``port``."""
+        return redis_kinds.instance(self.clients, project, network, redis, self.protected)
+
+    def redis_auth(self, project: Any, redis: Any) -> Resource[Any]:
+        """AUTH is on for the Memorystore instance."""
+        return redis_kinds.auth(self.clients, project, redis, self.protected)
+
+    def redis_auth_string(self, project: Any, redis: Any) -> str:
+        """The AUTH string (network)."""
+        return redis_kinds.auth_string(self.clients, project, redis)
+
+    # -- workstations --------------------------------------------------------------------------
+
+    def workstation_cluster(self, project: Any, network: Any, workstations: Any) -> Resource[Any]:
+        """The workstation cluster."""
+        return workstation_kinds.cluster(
+            self.clients, project, network, workstations, self.protected
+        )
+
+    def workstation_config(self, project: Any, workstations: Any) -> Resource[Any]:
+        """The configuration with its machine and GPUs."""
+        return workstation_kinds.config(self.clients, project, workstations, self.protected)
+
+    def workstation(self, project: Any, workstations: Any) -> Resource[Any]:
+        """One workstation."""
+        return workstation_kinds.workstation(self.clients, project, workstations, self.protected)
+
+    def start_workstation(
+        self, project: Any, workstations: Any, journal: Journal | None = None
+    ) -> Started:
+        """Start the workstation and measure until it runs (network)."""
+        resource = self.workstation(project, workstations)
+        return workstation_kinds.start(resource, self.clients, journal)
+
+    def stop_workstation(
+        self, project: Any, workstations: Any, journal: Journal | None = None
+    ) -> float:
+        """Stop the workstation; gives the seconds until it stood (network)."""
+        resource = self.workstation(project, workstations)
+        return workstation_kinds.stop(resource, self.clients, journal)
+
+    # -- Cloud Run -----------------------------------------------------------------------------
+
+    def run_service(
+        self,
+        project: Any,
+        api: Any,
+        env: Mapping[str, str],
+        secrets: Mapping[str, str],
+        service_account: str,
+        network: Any = None,
+    ) -> run_kinds.RunService:
+        """The service; ``secrets`` maps variables to secret ids; its state exposes ``uri``."""
+        return run_kinds.service(
+            self.clients, project, api, env, secrets, service_account, network, self.protected
+        )
+
+    def run_invoker(self, project: Any, api: Any) -> iam.Grant:
+        """``api.invoker`` may call the service."""
+        name = f"projects/{project.id}/locations/{project.region}/services/{api.service}"
+        shown = f"Cloud Run service {api.service}"
+        return iam.Grant(
+            self.clients, "run", name, shown, api.invoker, ("roles/run.invoker",), project.id
+        )
+
+    # -- inventory -----------------------------------------------------------------------------
+
+    def describe(
+        self, project: Any, network: Any, alloydb: Any, redis: Any, workstations: Any, api: Any
+    ) -> tuple[inventory.Item, ...]:
+        """Everything that the migration makes, as it stands now (network)."""
+        resources: tuple[Resource[Any], ...] = (
+            self.project(project),
+            self.alloydb_cluster(project, network, alloydb, lambda: ""),
+            self.alloydb_instance(project, alloydb),
+            self.redis_instance(project, network, redis),
+            self.workstation_cluster(project, network, workstations),
+            self.workstation_config(project, workstations),
+            self.workstation(project, workstations),
+            self.run_service(project, api, {}, {}, ""),
+        )
+        return inventory.rows(resources, alloydb.database)

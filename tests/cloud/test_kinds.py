@@ -1,0 +1,81 @@
+"""Every kind's wish against Google's own messages: what is created, compared and masked."""
+
+import dataclasses
+
+import pytest
+
+from lib.cloud import fields
+from lib.cloud.cloud import Cloud
+from lib.cloud.kind import Condition
+from lib.cloud.target import Target
+from lib.engine.changes import ChangeKind
+from lib.settings import Settings
+
+S = Settings()
+
+
+@pytest.fixture
+def cloud(memorystore):
+    import grpc
+
+    cloud = Cloud(Target.embedded("unused", "", "", project=S.project.id))
+    cloud.clients._shared_channel = grpc.insecure_channel(f"127.0.0.1:{memorystore.port}")
+    yield cloud
+    cloud.close()
+
+
+def resources(cloud):
+    return [
+        cloud.project(S.project),
+        cloud.service_account(S.project),
+        cloud.alloydb_cluster(S.project, S.network, S.alloydb, lambda: "p"),
+        cloud.alloydb_instance(S.project, S.alloydb),
+        cloud.redis_instance(S.project, S.network, S.redis),
+        cloud.workstation_cluster(S.project, S.network, S.workstations),
+        cloud.workstation_config(S.project, S.workstations),
+        cloud.workstation(S.project, S.workstations),
+        cloud.run_service(S.project, S.api, {"A": "1"}, {"B": "secret-b"}, "sa@x", S.network),
+    ]
+
+
+def test_each_wish_is_a_message_that_then_shows_no_difference(cloud):
+    for each in resources(cloud):
+        assert each.plan(None).kind is ChangeKind.CREATE
+        made = each.message(dict(each.body))
+        if hasattr(made, "state"):
+            ready = [s for s in type(made.state) if _ready(each, made, s)]
+            made.state = ready[0]
+        assert each.plan(made).kind is ChangeKind.NONE, each.subject
+
+
+def _ready(resource, message, state):
+    message.state = state
+    return resource.kind.condition(message) is Condition.READY
+
+
+def test_masks_are_as_the_apis_take_them(cloud):
+    instance = cloud.alloydb_instance(S.project, S.alloydb)
+    assert fields.mask(
+        instance.message,
+        ["machine_config.cpu_count", "database_flags.alloydb.enable_pgaudit"],
+        instance.kind.wholes,
+    ) == ["machine_config", "database_flags"]
+    service = cloud.run_service(S.project, S.api, {}, {}, "sa@x")
+    there = service.message(dict(service.body))
+    wish = cloud.run_service(S.project, S.api, {"A": "1"}, {}, "sa@x")
+    changed = wish.plan(there).fields
+    assert [each.path for each in changed] == ["template.containers"]
+    assert fields.mask(wish.message, [each.path for each in changed], wish.kind.wholes) == [
+        "template"
+    ]
+
+
+def test_a_workstation_gpu_changes_in_place_but_its_home_does_not(cloud):
+    config = cloud.workstation_config(S.project, S.workstations)
+    there = config.message(dict(config.body))
+    more = dataclasses.replace(S.workstations, accelerator_count=4)
+    change = cloud.workstation_config(S.project, more).plan(there)
+    assert change.kind is ChangeKind.UPDATE
+    assert [each.path for each in change.fields] == ["host.gce_instance.accelerators"]
+    home = dataclasses.replace(S.workstations, disk_gb=500)
+    assert cloud.workstation_config(S.project, home).plan(there).kind is ChangeKind.REPLACE

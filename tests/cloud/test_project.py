@@ -1,0 +1,70 @@
+"""The project on the embedded cloud: made, moved, labelled, taken back."""
+
+import uuid
+
+import pytest
+from small_engine import converge
+
+from lib.cloud.cloud import Cloud
+from lib.cloud.permissions import required_permissions
+from lib.cloud.target import Target
+from lib.engine.changes import ChangeKind
+from lib.settings import ProjectSettings
+
+
+@pytest.fixture
+def project():
+    return ProjectSettings(id=f"orchestra-{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def cloud(localcloud, project):
+    target = Target.embedded(
+        localcloud.endpoint, localcloud.ca, localcloud.token, project=project.id
+    )
+    cloud = Cloud(target)
+    yield cloud
+    cloud.close()
+
+
+def test_is_made_under_its_organization_and_then_left_alone(cloud, project):
+    change, state = converge(cloud.project(project))
+    assert change.kind is ChangeKind.CREATE
+    assert state.parent == "organizations/873291114285"
+    assert converge(cloud.project(project))[0].kind is ChangeKind.NONE
+
+
+def test_labels_change_in_place(cloud, project):
+    converge(cloud.project(project))
+    changed = ProjectSettings(id=project.id, labels={"platform": "new"})
+    change, state = converge(cloud.project(changed))
+    assert [each.path for each in change.fields] == ["labels.platform"]
+    assert not change.irreversible
+    assert state.labels["platform"] == "new"
+
+
+def test_undo_deletes_the_project_that_was_made(cloud, project, journal):
+    change, _ = converge(cloud.project(project))
+    cloud.project(project).undo(change, journal)
+    found = cloud.clients.get("projects").get_project(name=f"projects/{project.id}")
+    assert found.state.name == "DELETE_REQUESTED"
+
+
+def test_roles_are_granted_once_and_taken_back_alone(cloud, project, journal):
+    converge(cloud.project(project))
+    theirs = cloud.project_roles("user:bob@example.com", ["roles/viewer"])
+    converge(theirs)
+    ours = cloud.project_roles("user:ada@example.com", ["roles/viewer", "roles/redis.viewer"])
+    change, _ = converge(ours)
+    assert converge(ours)[0].kind is ChangeKind.NONE
+    ours.undo(change, journal)
+    assert ours.observe().roles == ()
+    assert theirs.observe().roles == ("roles/viewer",)
+
+
+def test_missing_permissions_say_what_is_unknown(cloud, project):
+    before = cloud.missing_permissions(project, required_permissions())
+    assert before == ()
+    assert "does not exist yet" in before.unknown
+    converge(cloud.project(project))
+    assert cloud.missing_permissions(project, ["resourcemanager.projects.get"]) == ()
