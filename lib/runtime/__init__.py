@@ -1,0 +1,1 @@
+"""Real servers on this machine, from wheels: PostgreSQL with pgvector, and Valkey."""

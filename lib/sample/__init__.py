@@ -1,0 +1,1 @@
+"""A deterministic AI Orchestra to migrate, for when no source is configured."""

@@ -1,0 +1,81 @@
+"""Loopback addresses: a range for each state folder, and who listens where."""
+
+import hashlib
+import ipaddress
+import os
+import socket
+import time
+from pathlib import Path
+
+from lib.runtime.errors import AddressInUse
+
+LEAVING_SECONDS = 1.0  # the system needs a moment to bury a killed server
+_LISTEN = "0A"
+
+
+def subnet(state: Path, purpose: str = "") -> str:
+    """The first three numbers of a /24 of 127.64.0.0/10 that belongs to a state folder.
+
+    The same folder and purpose always give the same range, e.g. ``"127.77.13"``.
+    """
+    digest = hashlib.sha256(f"{state.absolute().resolve()}\0{purpose}".encode()).digest()
+    return f"127.{64 + digest[0] % 64}.{digest[1]}"
+
+
+def free(host: str, port: int) -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def require_free(host: str, port: int, purpose: str) -> None:
+    """Raise ``AddressInUse``, naming the process that listens there and doesn't go away."""
+    deadline = time.monotonic() + LEAVING_SECONDS
+    while not free(host, port):
+        if time.monotonic() < deadline:
+            time.sleep(0.01)
+            continue
+        raise AddressInUse(
+            f"{purpose} has to listen on {host}:{port}, but {holder(host, port)} does already.",
+            expected="a free address",
+            remedy="stop that process, or use another state folder (ORCHESTRA_STATE), "
+            "which has addresses of its own",
+        )
+
+
+def holder(host: str, port: int) -> str:
+    """Who listens there, e.g. ``"redis-server (process 4711)"``, as far as this user may see."""
+    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(host, port)}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            links = [os.path.join(process, "fd", name) for name in os.listdir(process / "fd")]
+            if any(_target(link) in sockets for link in links):
+                return f"{(process / 'comm').read_text().strip()} (process {process.name})"
+        except OSError:
+            continue  # it ended meanwhile, or belongs to somebody else
+    return "a process of another user"
+
+
+def _target(link: str) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""  # closed meanwhile
+
+
+def _listening_inodes(host: str, port: int) -> set[str]:
+    """Inodes of the sockets that keep an IPv4 address busy; the kernel writes it reversed."""
+    packed = ipaddress.IPv4Address(host).packed[::-1].hex().upper()
+    wanted = {f"{address}:{port:04X}" for address in (packed, "00000000")}
+    try:
+        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    except OSError:
+        return set()
+    rows = (line.split() for line in lines)
+    return {row[9] for row in rows if row[1] in wanted and row[3] == _LISTEN}
