@@ -1,0 +1,1 @@
+"""PostgreSQL to AlloyDB: schema, roles, rows, verification, as actions of the engine."""

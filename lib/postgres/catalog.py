@@ -1,0 +1,221 @@
+"""What a database holds: its tables and their columns, as the catalogue says."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from psycopg import sql
+
+from lib.postgres.database import Connection, Database, connect
+
+BOOKKEEPING_SCHEMA = "orchestra_migration"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; ``form`` says how its digest is taken, ``binary`` whether COPY can use binary."""
+
+    name: str
+    form: str
+    binary: bool
+    generated: bool
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table with rows of its own (no partitioned parent); sizes are estimates of now."""
+
+    schema: str
+    name: str
+    oid: int
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    heap: bool
+    blocks: int
+    bytes: int
+    rows: int
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Schema and name."""
+        return self.schema, self.name
+
+    @property
+    def title(self) -> str:
+        """The name as people write it."""
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The quoted, qualified name."""
+        return sql.Identifier(self.schema, self.name)
+
+    @property
+    def copied(self) -> tuple[Column, ...]:
+        """The columns that hold values of their own."""
+        return tuple(column for column in self.columns if not column.generated)
+
+    @property
+    def binary(self) -> bool:
+        """True where every copied column has a binary form that any server reads alike."""
+        return all(column.binary for column in self.copied)
+
+
+def excluded(schema: str, name: str, patterns: Iterable[str]) -> bool:
+    """True when ``schema.name`` matches one of the patterns (``*``, ``?``, ``[..]``)."""
+    return schema == BOOKKEEPING_SCHEMA or any(
+        fnmatchcase(f"{schema}.{name}", pattern) for pattern in patterns
+    )
+
+
+def tables(connection: Connection, exclude: Collection[str] = ()) -> tuple[Table, ...]:
+    """Every table with rows of its own that belongs to no extension, largest first."""
+    columns: dict[int, list[Column]] = {}
+    for oid, name, form, binary, generated, definition in connection.execute(_COLUMNS):
+        columns.setdefault(oid, []).append(Column(name, form, binary, generated, definition))
+    found = [
+        Table(
+            schema=schema,
+            name=name,
+            oid=oid,
+            columns=tuple(columns.get(oid, ())),
+            key=tuple(key or ()),
+            heap=heap,
+            blocks=blocks,
+            bytes=total,
+            rows=max(0, rows),
+        )
+        for oid, schema, name, heap, blocks, total, rows, key in connection.execute(_TABLES)
+        if not excluded(schema, name, exclude)
+    ]
+    return tuple(sorted(found, key=lambda table: (-table.bytes, table.identity)))
+
+
+def excluded_relations(
+    connection: Connection, exclude: Collection[str]
+) -> tuple[tuple[str, str], ...]:
+    """The relations that the patterns name, partitions of them and our own schema included."""
+    return tuple(
+        (schema, name)
+        for schema, name in connection.execute(_RELATIONS)
+        if excluded(schema, name, exclude)
+    )
+
+
+def vector_indexes(source: Database) -> tuple["VectorIndex", ...]:
+    """The vector indexes of the source, which post-data leaves to the vector search phase."""
+    with connect(source) as connection:
+        return tuple(VectorIndex(*row) for row in connection.execute(_VECTOR_INDEXES, [VECTOR]))
+
+
+VECTOR = ["hnsw", "ivfflat", "scann"]
+"""Access methods of vector indexes."""
+
+
+@dataclass(frozen=True, slots=True)
+class VectorIndex:
+    """One vector index: its table, column expression, method, operator class and options."""
+
+    schema: str
+    name: str
+    table: str
+    expression: str
+    method: str
+    operator_class: str
+    options: tuple[str, ...]
+    predicate: str | None
+    definition: str
+    oid: int
+
+
+def source_identity(connection: Connection) -> str:
+    """A name for this very database: the cluster's identifier and the database's oid.
+
+    Where the cluster's identifier can't be read, address and name stand in for it.
+    """
+    allowed: Any = connection.execute(
+        "SELECT has_function_privilege('pg_control_system()', 'execute'), oid, datname"
+        " FROM pg_database WHERE datname = current_database()"
+    ).fetchone()
+    if allowed[0]:
+        row: Any = connection.execute(
+            "SELECT system_identifier FROM pg_control_system()"
+        ).fetchone()
+        return f"{row[0]}/{allowed[1]}"
+    return f"{connection.info.host}:{connection.info.port}/{allowed[2]}"
+
+
+_USER = r"""
+    n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                    AND d.objid = c.oid AND d.deptype = 'e')
+"""
+
+_TABLES = f"""
+SELECT c.oid::int8, n.nspname, c.relname, coalesce(a.amname = 'heap', false),
+       ceil(pg_relation_size(c.oid) / current_setting('block_size')::float8)::int8,
+       pg_table_size(c.oid), c.reltuples::int8,
+       (SELECT array_agg(a.attname ORDER BY array_position(i.indkey::int2[], a.attnum))
+          FROM pg_index i JOIN pg_attribute a
+            ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[])
+         WHERE i.indrelid = c.oid AND i.indisprimary)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_am a ON a.oid = c.relam
+ WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {_USER}
+"""  # noqa: S608
+
+_RELATIONS = f"""
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {_USER} ORDER BY 1, 2
+"""  # noqa: S608
+
+_COLUMNS = f"""
+WITH RECURSIVE part(root, type, top, plain) AS (
+    SELECT t.oid, t.oid, true, true FROM pg_type t
+  UNION
+    SELECT p.root, s.type, s.same AND p.top, s.plain FROM part p JOIN pg_type t ON t.oid = p.type,
+    LATERAL (
+        SELECT t.typbasetype AS type, true AS same, true AS plain WHERE t.typtype = 'd'
+        UNION ALL SELECT t.typelem, false, false WHERE t.typelem <> 0 AND t.typlen = -1
+        UNION ALL SELECT a.atttypid, false, false FROM pg_attribute a
+                   WHERE a.attrelid = t.typrelid AND t.typtype = 'c' AND a.attnum > 0
+                     AND NOT a.attisdropped
+        UNION ALL SELECT r.rngsubtype, false, true FROM pg_range r WHERE r.rngtypid = t.oid
+    ) s
+), unsafe AS (
+    SELECT DISTINCT p.root FROM part p JOIN pg_type t ON t.oid = p.type
+     WHERE t.typsend = 0 OR t.typreceive = 0 OR t.typname ~ '^reg' AND t.oid < 16384
+        OR (NOT p.plain AND t.oid >= 16384)
+), base AS (
+    SELECT DISTINCT ON (p.root) p.root, t.typname, t.typsend::text AS send, t.oid < 16384 AS own
+      FROM part p JOIN pg_type t ON t.oid = p.type WHERE p.top AND t.typtype <> 'd'
+)
+SELECT c.oid::int8, a.attname,
+       CASE WHEN b.typname = 'bytea' THEN 'bytes'
+            WHEN b.own AND b.typname IN ('_float4', '_float8') THEN 'array_send'
+            WHEN b.typname IN ('vector', 'halfvec', 'sparsevec') AND NOT b.own
+            THEN (SELECT quote_ident(x.nspname) || '.' || quote_ident(p.proname) FROM pg_type v
+                    JOIN pg_proc p ON p.oid = v.typsend
+                    JOIN pg_namespace x ON x.oid = p.pronamespace
+                   WHERE v.typname = b.typname AND v.oid >= 16384 LIMIT 1)
+            ELSE 'text' END,
+       NOT EXISTS (SELECT FROM unsafe u WHERE u.root = a.atttypid),
+       a.attgenerated <> '',
+       format_type(a.atttypid, a.atttypmod)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+  LEFT JOIN base b ON b.root = a.atttypid
+ WHERE c.relkind = 'r' AND {_USER} ORDER BY c.oid, a.attnum
+"""  # noqa: S608
+
+_VECTOR_INDEXES = f"""
+SELECT n.nspname, c.relname, t.relname, pg_get_indexdef(c.oid, 1, true), m.amname, o.opcname,
+       coalesce(c.reloptions, '{{}}'), pg_get_expr(i.indpred, i.indrelid, true),
+       pg_get_indexdef(c.oid), c.oid::int8
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
+  JOIN pg_namespace n ON n.oid = t.relnamespace JOIN pg_am m ON m.oid = c.relam
+  JOIN pg_opclass o ON o.oid = i.indclass[0]
+ WHERE m.amname = ANY (%s) AND {_USER} ORDER BY 1, 2
+"""  # noqa: S608

@@ -1,0 +1,293 @@
+"""The rows of every table, copied under one snapshot, resumable after a kill at any moment."""
+
+import hashlib
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from lib.engine.actions import Journal
+from lib.engine.changes import Change, ChangeKind
+from lib.errors import VerificationError
+from lib.postgres import bookkeeping, catalog, failures
+from lib.postgres.bookkeeping import Copied
+from lib.postgres.catalog import Table
+from lib.postgres.chunks import CHUNK_BYTES, Chunk, cut
+from lib.postgres.database import Connection, Database, connect, version
+from lib.postgres.errors import ForeignRows, Obstacle
+from lib.postgres.reconcile import adopt_unchanged
+from lib.postgres.relay import Rate
+from lib.postgres.snapshot import Snapshot
+from lib.postgres.workers import Workers
+
+Tables = Mapping[tuple[str, str], Table]
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOptions:
+    """How rows are copied.
+
+    ``workers`` is the number of session pairs; ``rate`` bounds bytes per second (0: unbounded);
+    ``refresh`` brings a copy that is complete up to date with the source once more.
+    """
+
+    workers: int = 2
+    chunk_bytes: int = CHUNK_BYTES
+    rate: int = 0
+    exclude_tables: tuple[str, ...] = ()
+    refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CopyState:
+    """How far the copy is: tables, chunks and rows that the bookkeeping counts."""
+
+    complete: bool
+    tables: int
+    chunks: int
+    copied: int
+    rows: int
+    snapshot: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRows:
+    """Copy the rows of every table that is not excluded; see docs/data-movement.md."""
+
+    source: Database
+    target: Database
+    options: CopyOptions = CopyOptions()
+
+    @property
+    def subject(self) -> str:
+        """What is copied where."""
+        return f"rows of {self.source.name} into {self.target.name}"
+
+    def observe(self) -> CopyState | None:
+        """What the target's bookkeeping says; None where nothing was copied yet."""
+        with connect(self.target) as target:
+            if not bookkeeping.exists(target):
+                return None
+            state, chunks = bookkeeping.copy(target), bookkeeping.chunks(target)
+        done = [each for each in chunks if each.xid is not None]
+        return CopyState(
+            complete=bool(state and state.complete) and len(done) == len(chunks),
+            tables=len({each.chunk.table for each in chunks}),
+            chunks=len(chunks),
+            copied=len(done),
+            rows=sum(each.rows for each in done),
+            snapshot=state.snapshot if state else None,
+        )
+
+    def plan(self, observed: CopyState | None) -> Change:
+        """Tables, rows (the source's estimate) and bytes; NONE when the copy is complete.
+
+        Raises ``Obstacle`` for tables that the target lacks or has otherwise, ``ForeignRows``
+        for a target table that is not empty.
+        """
+        with connect(self.source) as source, connect(self.target) as target:
+            tables = catalog.tables(source, self.options.exclude_tables)
+            there = _by_identity(target)
+            copied: tuple[Copied, ...] = ()
+            if observed is not None:
+                bookkeeping.refuse_other(target, catalog.source_identity(source))
+                copied = bookkeeping.chunks(target)
+            known = {each.chunk.table for each in copied}
+            new = [table for table in tables if table.identity not in known]
+            if observed is not None and observed.complete and not new and not self.options.refresh:
+                return Change(ChangeKind.NONE, self.subject, reason="the copy is complete")
+            _refuse_unlike(tables, there)
+            _refuse_filled(target, new)
+        quantities = {
+            "tables": len(tables),
+            "rows": sum(table.rows for table in tables),
+            "bytes": sum(table.bytes for table in tables),
+        }
+        done = sum(each.xid is not None for each in copied)
+        reason = f"{done} of {len(copied)} chunks are there" if copied else ""
+        return Change(ChangeKind.COPY, self.subject, quantities=quantities, reason=reason)
+
+    def apply(self, change: Change, journal: Journal) -> None:
+        """Copy the missing chunks, and those of earlier snapshots that changed since."""
+        del change
+        with Snapshot(self.source) as snapshot, connect(self.target) as target:
+            tables = catalog.tables(snapshot.connection, self.options.exclude_tables)
+            snapshot.lock(tables)
+            self._prepare(snapshot, target, tables)
+            there = _by_identity(target)
+            _refuse_unlike(tables, there)
+            self._adopt(snapshot, target, tables, there)
+            self._copy(snapshot, target, tables, journal)
+            _analyze(target, tables)
+            bookkeeping.complete(target, snapshot.name)
+
+    def verify(self) -> CopyState:
+        """The bookkeeping is complete and each target table has the rows that it counts."""
+        state = self.observe()
+        if state is None or not state.complete:
+            raise VerificationError(
+                f"The copy of the {self.subject} is not complete.",
+                remedy="run the same command again; it goes on where it stopped",
+            )
+        with connect(self.target) as target:
+            for (schema, name), expected in bookkeeping.rows_copied(target).items():
+                row = target.execute(
+                    sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, name))
+                ).fetchone()
+                found = row[0] if row else 0
+                if found != expected:
+                    raise VerificationError(
+                        f"The target's table {schema}.{name} has {found} rows.",
+                        expected=f"{expected} rows, as were copied",
+                        remedy="find who wrote to the target; then empty it and copy again",
+                    )
+        return state
+
+    def undo(self, change: Change, journal: Journal) -> None:
+        """Empty the tables that were copied into, and forget the copy."""
+        del change, journal
+        with connect(self.target) as target:
+            if not bookkeeping.exists(target):
+                return
+            copied = {each.chunk.table for each in bookkeeping.chunks(target)}
+            there = sorted(copied & set(_by_identity(target)))
+            # Foreign keys name the partitioned table, so it is emptied along with its partitions.
+            parents = target.execute(
+                _PARENTS, [[table[0] for table in there], [table[1] for table in there]]
+            ).fetchall()
+            names = sql.SQL(", ").join(sql.Identifier(*each) for each in [*there, *parents])
+            with target.transaction():
+                if there:
+                    target.execute(sql.SQL("TRUNCATE {}").format(names))
+                bookkeeping.remove(target)
+
+    # -- the parts of apply --------------------------------------------------------------------
+
+    def _prepare(self, snapshot: Snapshot, target: Connection, tables: tuple[Table, ...]) -> None:
+        source = snapshot.connection
+        bookkeeping.create(target)
+        listed = hashlib.sha256(repr(sorted(t.identity for t in tables)).encode()).hexdigest()
+        bookkeeping.begin(target, catalog.source_identity(source), listed)
+        known = {each.chunk.table for each in bookkeeping.chunks(target)}
+        new = [table for table in tables if table.identity not in known]
+        _refuse_filled(target, new)
+        planned = [c for t in new for c in cut(t, version(source), self.options.chunk_bytes)]
+        bookkeeping.add(target, planned)
+
+    def _adopt(
+        self, snapshot: Snapshot, target: Connection, tables: tuple[Table, ...], there: Tables
+    ) -> None:
+        by_table: dict[tuple[str, str], list[Copied]] = {}
+        for each in bookkeeping.chunks(target):
+            by_table.setdefault(each.chunk.table, []).append(each)
+        pairs = [
+            (table, there[table.identity], by_table[table.identity])
+            for table in tables
+            if any(each.xid is not None for each in by_table[table.identity])
+        ]
+        adopt_unchanged(snapshot, self.target, pairs, self.options.workers)
+
+    def _copy(
+        self,
+        snapshot: Snapshot,
+        target: Connection,
+        tables: tuple[Table, ...],
+        journal: Journal,
+    ) -> None:
+        by_identity = {table.identity: table for table in tables}
+        missing = [
+            each.chunk
+            for each in bookkeeping.chunks(target)
+            if each.snapshot != snapshot.name and each.chunk.table in by_identity
+        ]
+        missing.sort(key=lambda chunk: -by_identity[chunk.table].bytes)
+        tally = _Tally(journal, sum(chunk.bytes for chunk in missing))
+        workers = Workers(
+            snapshot,
+            self.target,
+            count=self.options.workers,
+            rate=Rate(self.options.rate),
+            copied=tally.add,
+            safe_point=journal.safe_point,
+        )
+        workers.run([(by_identity[chunk.table], chunk) for chunk in missing])
+
+
+class _Tally:
+    """Progress of a copy in bytes as the chunks were estimated, told to the journal."""
+
+    def __init__(self, journal: Journal, total: int) -> None:
+        self._journal = journal
+        self._total = total
+        self._done = 0
+        self._mutex = threading.Lock()
+
+    def add(self, chunk: Chunk, rows: int, size: int) -> None:
+        """Count a chunk that was copied."""
+        del rows, size
+        with self._mutex:
+            self._done += chunk.bytes
+            done = self._done
+        self._journal.progress(f"{chunk.schema}.{chunk.name}", done, self._total, "bytes")
+
+
+def _by_identity(connection: Connection) -> Tables:
+    return {table.identity: table for table in catalog.tables(connection)}
+
+
+def _refuse_unlike(tables: tuple[Table, ...], there: Tables) -> None:
+    for table in tables:
+        found = there.get(table.identity)
+        if found is None:
+            raise Obstacle(
+                f"The target has no table {table.title}.",
+                remedy="apply the schema first, or exclude the table",
+            )
+        mine = {column.name: column.definition.rpartition(".")[2] for column in table.copied}
+        other = {column.name: column.definition.rpartition(".")[2] for column in found.copied}
+        if mine != other:
+            differ = ", ".join(sorted({name for name, _ in mine.items() ^ other.items()}))
+            raise Obstacle(
+                f"Table {table.title} has other columns on the target: {differ}.",
+                expected="the source's schema, as it was when the schema was applied",
+                remedy="repeat the change of the source's schema on the target, or start anew",
+            )
+
+
+def _refuse_filled(target: Connection, tables: list[Table]) -> None:
+    for table in tables:
+        row = target.execute(
+            sql.SQL("SELECT EXISTS (SELECT FROM ONLY {})").format(table.identifier)
+        ).fetchone()
+        if row and row[0]:
+            raise ForeignRows(
+                f"The target's table {table.title} has rows that this migration did not copy.",
+                expected="an empty table",
+                remedy="empty the table on the target, or exclude it",
+            )
+
+
+def _analyze(target: Connection, tables: tuple[Table, ...]) -> None:
+    names = [table.identifier for table in tables]
+    parents = target.execute(
+        "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.relkind = 'p' AND pg_has_role(c.relowner, 'USAGE')"
+    )
+    names.extend(sql.Identifier(schema, name) for schema, name in parents)
+    try:
+        for name in names:
+            target.execute(sql.SQL("ANALYZE {}").format(name))
+    except psycopg.Error as error:
+        raise failures.working("Gathering statistics on the target", error) from error
+
+
+_PARENTS = """
+WITH copied AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS t(nspname, relname))
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'p' AND NOT EXISTS (
+       SELECT FROM pg_partition_tree(c.oid) p JOIN pg_class l ON l.oid = p.relid AND p.isleaf
+         JOIN pg_namespace m ON m.oid = l.relnamespace
+        WHERE (m.nspname, l.relname) NOT IN (SELECT nspname, relname FROM copied))
+"""

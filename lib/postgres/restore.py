@@ -1,0 +1,103 @@
+"""Entries of a dump made on the target: all in one transaction, or many at a time."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import psycopg
+
+from lib.errors import MigrationError
+from lib.postgres import failures
+from lib.postgres.database import Connection, Database, connect
+from lib.postgres.dump import Entry
+from lib.postgres.errors import RestoreFailed
+
+DEADLOCK = "40P01"
+ATTEMPTS = 8
+_QUIET = "SET search_path = ''; SET check_function_bodies = false; SET row_security = off"
+_LAST = ("COMMENT", "ACL", "DEFAULT ACL", "SECURITY LABEL", "EVENT TRIGGER")
+
+
+def together(target: Database, entries: Iterable[Entry]) -> None:
+    """Make the entries in one transaction: after a failure or a kill none of them is there."""
+    with connect(target) as connection:
+        connection.execute(_QUIET)
+        with connection.transaction():
+            for entry in sorted(entries, key=_turn):
+                _make(connection, entry)
+
+
+def _turn(entry: Entry) -> int:
+    """Schemas and their grants first: an owner to be needs CREATE on the schema."""
+    if entry.type == "SCHEMA":
+        return 0
+    return 1 if entry.type == "ACL" and entry.name.startswith("SCHEMA ") else 2
+
+
+def apart(
+    target: Database,
+    entries: Sequence[Entry],
+    jobs: int,
+    made: Callable[[Entry], None],
+    safe_point: Callable[[], None],
+) -> None:
+    """Make the entries each in a transaction of its own, ``jobs`` at a time; tells each ``made``.
+
+    Indexes and constraints come first, then what is cheap, in the order of the dump, then foreign
+    keys, which read whole tables, and at last comments, grants and event triggers.
+    """
+
+    own = threading.local()
+
+    def one(entry: Entry) -> None:
+        safe_point()
+        if not hasattr(own, "connection"):
+            own.connection = sessions.enter_context(connect(target))
+            own.connection.execute(_QUIET)
+        _make_anyhow(own.connection, entry)
+        made(entry)
+
+    for stage, parallel in _stages(entries):
+        with (
+            ExitStack() as sessions,
+            ThreadPoolExecutor(jobs if parallel else 1, thread_name_prefix="schema") as pool,
+        ):
+            running = [pool.submit(one, entry) for entry in stage]
+            try:
+                for each in running:
+                    each.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def _stages(entries: Sequence[Entry]) -> list[tuple[list[Entry], bool]]:
+    build = [each for each in entries if each.type in ("INDEX", "CONSTRAINT")]
+    keys = [each for each in entries if each.type == "FK CONSTRAINT"]
+    last = [each for each in entries if each.type in _LAST]
+    taken = {each.id for each in (*build, *keys, *last)}
+    rest = [each for each in entries if each.id not in taken]
+    return [(build, True), (rest, False), (keys, True), (last, False)]
+
+
+def _make_anyhow(connection: Connection, entry: Entry) -> None:
+    """Make an entry; two that lock the same tables crosswise may need another turn."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _make(connection, entry)
+        except MigrationError as error:
+            state = getattr(error.__cause__, "sqlstate", None)
+            if state != DEADLOCK or attempt == ATTEMPTS:
+                raise
+    return None
+
+
+def _make(connection: Connection, entry: Entry) -> None:
+    if not entry.statements:
+        return
+    try:
+        # The text is pg_dump's own; without parameters it may hold several statements.
+        connection.execute(entry.statements.encode())
+    except psycopg.Error as error:
+        raise failures.working(f"Making {entry.title}", error, RestoreFailed) from error

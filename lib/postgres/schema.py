@@ -1,0 +1,237 @@
+"""The schema: what must be there before the rows, and what is built on them afterwards."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from psycopg import sql
+
+from lib.engine.actions import Journal
+from lib.engine.changes import Change, ChangeKind, FieldChange
+from lib.engine.errors import CannotUndo
+from lib.errors import VerificationError
+from lib.postgres import dump, existing, obstacles, restore
+from lib.postgres.database import Connection, Database, connect
+from lib.postgres.dump import Entry
+
+Section = Literal["pre-data", "post-data"]
+_OWNER = re.compile(r"^ALTER SCHEMA .* OWNER TO .*;$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaOptions:
+    """How the schema is moved.
+
+    ``jobs`` builds that many indexes and constraints at a time; ``owners`` keeps each object's
+    owner; ``pg_dump`` is the program to use, else the one on PATH.
+    """
+
+    jobs: int = 2
+    owners: bool = True
+    exclude_tables: tuple[str, ...] = ()
+    pg_dump: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """How many of a section's objects are on the target, and the titles of those missing."""
+
+    section: str
+    there: int
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    source: Database
+    target: Database
+    options: SchemaOptions = SchemaOptions()
+
+    _name: "Section" = "pre-data"
+
+    @property
+    def subject(self) -> str:
+        """The section and the database."""
+        return f"{self._name} schema of {self.target.name}"
+
+    def observe(self) -> SchemaState | None:
+        """Which objects of the section the target has; None when it has none."""
+        entries = self._objects()
+        with self._sessions() as (source, target):
+            made = existing.made(entries, source, target)
+        missing = tuple(entry.title for entry in entries if entry.id not in made)
+        if len(missing) == len(entries) and entries:
+            return None
+        return SchemaState(self._name, len(made), missing)
+
+    def verify(self) -> SchemaState:
+        """Every object of the section is on the target."""
+        state = self.observe()
+        missing = state.missing if state else ("all of them",)
+        if missing:
+            raise VerificationError(
+                f"Objects of the {self.subject} are missing: {', '.join(missing[:20])}.",
+                remedy="run the same command again",
+            )
+        assert state is not None
+        return state
+
+    def _plan(self, observed: SchemaState | None, missing: tuple[Entry, ...]) -> Change:
+        if observed is not None and not observed.missing:
+            return Change(ChangeKind.NONE, self.subject)
+        objects = [entry for entry in missing if entry.object]
+        kind = ChangeKind.CREATE if observed is None else ChangeKind.UPDATE
+        fields = tuple(FieldChange(entry.title, None, "created") for entry in objects)
+        return Change(kind, self.subject, fields=fields, quantities={"objects": len(objects)})
+
+    def _entries(self) -> tuple[Entry, ...]:
+        """The entries that this migration makes at some time."""
+        entries = dump.entries(
+            self.source,
+            self._name,
+            self.options.exclude_tables,
+            pg_dump=self.options.pg_dump,
+            owners=self.options.owners,
+        )
+        with connect(self.source) as source:
+            not_ours = existing.left_out(entries, source, self.options.exclude_tables)
+        return tuple(entry for entry in entries if entry.id not in not_ours)
+
+    def _objects(self) -> tuple[Entry, ...]:
+        return tuple(entry for entry in self._entries() if entry.object)
+
+    def _missing(self) -> tuple[Entry, ...]:
+        entries = self._entries()
+        with self._sessions() as (source, target):
+            made = existing.made(entries, source, target)
+        return tuple(
+            _owner_only(entry) if entry.id in made else entry
+            for entry in entries
+            if entry.id not in made or entry.type == "SCHEMA"
+        )
+
+    @contextmanager
+    def _sessions(self) -> Iterator[tuple[Connection, Connection]]:
+        with connect(self.source) as source, connect(self.target) as target:
+            yield source, target
+
+
+@dataclass(frozen=True, slots=True)
+class PreDataSchema(_Section):
+    """Schemas, types, functions, tables, views, sequences, defaults, with comments and grants.
+
+    All in one transaction, so that a kill leaves nothing behind.
+    """
+
+    def plan(self, observed: SchemaState | None) -> Change:
+        """The objects to create; raises ``Obstacle`` for what the target can't take."""
+        obstacles.refuse(self.source, self.target)
+        return self._plan(observed, self._missing())
+
+    def apply(self, change: Change, journal: Journal) -> None:
+        """Create what is missing."""
+        del change
+        entries = self._missing()
+        restore.together(self.target, entries)
+        journal.progress(self.subject, len(entries), len(entries), "objects")
+
+    def undo(self, change: Change, journal: Journal) -> None:
+        """Drop the objects that this change created."""
+        del journal
+        with connect(self.target) as target:
+            if change.kind is not ChangeKind.CREATE:
+                raise CannotUndo(
+                    f"The {self.subject} was made in several parts; dropping one would take"
+                    " others with it.",
+                    remedy="drop the database, or the objects by hand",
+                )
+            made = {field.path for field in change.fields}
+            with target.transaction():
+                for statement in _drops(target, made):
+                    target.execute(statement)
+
+
+@dataclass(frozen=True, slots=True)
+class PostDataSchema(_Section):
+    """Indexes, constraints, foreign keys, triggers, rules and policies; no vector indexes."""
+
+    _name: Section = "post-data"
+
+    def plan(self, observed: SchemaState | None) -> Change:
+        """The objects to create."""
+        return self._plan(observed, self._missing())
+
+    def apply(self, change: Change, journal: Journal) -> None:
+        """Create what is missing, several at a time; each object is there whole or not at all."""
+        del change
+        entries = self._missing()
+        done: list[Entry] = []
+
+        def made(entry: Entry) -> None:
+            done.append(entry)
+            journal.progress(self.subject, len(done), len(entries), "objects")
+
+        restore.apart(self.target, entries, self.options.jobs, made, journal.safe_point)
+
+    def undo(self, change: Change, journal: Journal) -> None:
+        """Say that it has no way back of its own: dropping the pre-data takes it along."""
+        del journal
+        raise CannotUndo(
+            f"{change.quantities.get('objects', 0)} objects of the {self.subject} stay; they go"
+            " with the tables that they belong to.",
+            remedy="undo the pre-data schema, which drops the tables",
+        )
+
+
+def _owner_only(entry: Entry) -> Entry:
+    """A schema that exists (an extension's, or public) still gets its owner."""
+    statement = _OWNER.search(entry.statements)
+    keep = statement is not None and entry.name != "public"
+    return replace(entry, oid=0, statements=statement[0] if statement and keep else "")
+
+
+def _drops(target: Connection, made: set[str]) -> list[sql.Composed]:
+    """DROP statements for what was made: whole schemas, else relations, types and functions."""
+    found: list[sql.Composed] = []
+    # A table takes its sequences along, and they can't go before it.
+    rows = sorted(target.execute(_DROPPABLE), key=lambda row: row[0] == "SEQUENCE")
+    for kind, schema, name, arguments in rows:
+        place = "" if kind == "SCHEMA" else f"{schema}."
+        title = f"{str(kind).lower()} {place}{name}"
+        shown = f"{title}({arguments})" if arguments is not None else title
+        if shown not in made and title not in made:
+            continue
+        names = (name,) if kind == "SCHEMA" else (schema, name)
+        signature = (
+            sql.SQL("({})").format(sql.SQL(arguments)) if arguments is not None else sql.SQL("")
+        )
+        found.append(
+            sql.SQL("DROP {} IF EXISTS {}{} CASCADE").format(
+                sql.SQL(kind), sql.Identifier(*names), signature
+            )
+        )
+    return found
+
+
+_DROPPABLE = """
+SELECT 'SCHEMA', nspname, nspname, NULL FROM pg_namespace WHERE oid >= 16384
+UNION ALL
+SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
+       WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END,
+       n.nspname, c.relname, NULL
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('v', 'm', 'S', 'f', 'r', 'p') AND c.oid >= 16384
+UNION ALL
+SELECT CASE typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, n.nspname, t.typname, NULL
+  FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+ WHERE t.oid >= 16384 AND (t.typtype IN ('e', 'd', 'r') OR t.typtype = 'c' AND EXISTS (
+       SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
+UNION ALL
+SELECT CASE prokind WHEN 'a' THEN 'AGGREGATE' WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END,
+       n.nspname, p.proname, oidvectortypes(p.proargtypes)
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+ WHERE p.oid >= 16384
+"""

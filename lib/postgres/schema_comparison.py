@@ -1,0 +1,87 @@
+"""Whether source and target have the same schema, as pg_dump describes both."""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.postgres import dump, existing
+from lib.postgres.database import Database, connect, version
+from lib.postgres.dump import Entry
+
+_QUALIFIER = re.compile(r'(?:"(?:[^"]|"")+"|\b[^\W\d]\w*)\.(?=["\w])')
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaDifference:
+    """One object that differs; a side is None where the object is missing."""
+
+    title: str
+    source: str | None
+    target: str | None
+
+
+def compare_schema(
+    source: Database,
+    target: Database,
+    exclude: tuple[str, ...] = (),
+    *,
+    pg_dump: Path | None = None,
+    owners: bool = True,
+    additions: bool = False,
+) -> tuple[SchemaDifference, ...]:
+    """Every object whose definition, owner, comment or grants differ.
+
+    With ``additions`` the target may hold more: objects and grants that the source lacks.
+
+    One pg_dump describes both sides.  Extensions, vector indexes and foreign keys to excluded
+    tables are no part of it.  Statements of one object may stand in any
+    order; between servers of different versions, views are compared without qualifiers.
+    """
+    mine = _described(source, exclude, pg_dump, owners)
+    theirs = _described(target, exclude, pg_dump, owners)
+    with connect(source) as old, connect(target) as new:
+        if version(old) != version(new):
+            mine, theirs = _unqualified(mine), _unqualified(theirs)
+    return tuple(
+        SchemaDifference(title, mine.get(title), theirs.get(title))
+        for title in sorted(mine if additions else mine.keys() | theirs.keys())
+        if mine.get(title) != theirs.get(title)
+        and not (additions and _only_more_grants(title, mine[title], theirs.get(title)))
+    )
+
+
+def _only_more_grants(title: str, mine: str, theirs: str | None) -> bool:
+    """Whether every grant of the source is among the target's."""
+    is_grants = title.startswith(("acl ", "default acl "))
+    return is_grants and set(mine.splitlines()) <= set((theirs or "").splitlines())
+
+
+def _unqualified(described: dict[str, str]) -> dict[str, str]:
+    """Views without the qualifiers of columns, which versions of PostgreSQL write differently."""
+    return {
+        title: _QUALIFIER.sub("", text) if "view " in title else text
+        for title, text in described.items()
+    }
+
+
+def _described(
+    database: Database, exclude: tuple[str, ...], pg_dump: Path | None, owners: bool
+) -> dict[str, str]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for section in ("pre-data", "post-data"):
+        entries = dump.entries(database, section, exclude, pg_dump=pg_dump, owners=owners)
+        with connect(database) as connection:
+            unwanted = existing.left_out(entries, connection, exclude)
+        for entry in entries:
+            if entry.id not in unwanted:
+                found[entry.title].append(_statements(entry))
+    return {title: "\n".join(sorted(texts)) for title, texts in found.items()}
+
+
+def _statements(entry: Entry) -> str:
+    if entry.type in ("ACL", "DEFAULT ACL"):
+        return "\n".join(sorted(line for line in entry.statements.splitlines() if line))
+    noise = ("SET default_tablespace", "SET default_table_access_method")
+    lines = (line for line in entry.statements.splitlines() if not line.startswith(noise))
+    return "\n".join(lines).strip()

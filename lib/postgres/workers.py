@@ -1,0 +1,118 @@
+"""Workers that copy chunks: each is a thread with an event loop and two sessions of its own."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from lib.postgres import failures
+from lib.postgres.catalog import Table
+from lib.postgres.chunks import Chunk
+from lib.postgres.database import Database, connect_async
+from lib.postgres.relay import Rate, copy_chunk
+from lib.postgres.snapshot import Snapshot
+
+ATTEMPTS = 3
+
+
+class Workers:
+    """Copies chunks under one snapshot; ``copied`` is told each chunk, its rows and bytes.
+
+    ``safe_point`` is called between chunks and may raise to stop; the first failure stops all
+    workers at their next chunk and is raised.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        target: Database,
+        *,
+        count: int,
+        rate: Rate,
+        copied: Callable[[Chunk, int, int], None],
+        safe_point: Callable[[], None],
+    ) -> None:
+        self._snapshot = snapshot
+        self._target = target
+        self._count = count
+        self._rate = rate
+        self._copied = copied
+        self._safe_point = safe_point
+        self._failed = threading.Event()
+
+    def run(self, work: Sequence[tuple[Table, Chunk]]) -> None:
+        """Copy every chunk, in the order given as far as workers are free."""
+        waiting = deque(work)
+        count = min(self._count, len(work))
+        if not count:
+            return
+        with ThreadPoolExecutor(count, thread_name_prefix="copy") as pool:
+            running = [pool.submit(asyncio.run, self._work(waiting)) for _ in range(count)]
+            errors = [error for each in running if (error := each.exception()) is not None]
+        if errors:
+            raise errors[0]
+
+    async def _work(self, waiting: deque[tuple[Table, Chunk]]) -> None:
+        sessions: tuple[Any, Any] | None = None
+        try:
+            while waiting and not self._failed.is_set():
+                self._safe_point()
+                try:
+                    table, chunk = waiting.popleft()
+                except IndexError:
+                    return
+                sessions = await self._copy(sessions, table, chunk)
+        except BaseException:
+            self._failed.set()
+            raise
+        finally:
+            _close(sessions)
+
+    async def _copy(
+        self, sessions: tuple[Any, Any] | None, table: Table, chunk: Chunk
+    ) -> tuple[Any, Any]:
+        """Copy one chunk; a lost session is opened anew while the snapshot still lives."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                sessions = sessions or await self._open()
+                rows, size = await copy_chunk(
+                    *sessions, table, chunk, self._snapshot.name, self._rate
+                )
+            except Exception as error:
+                _close(sessions)
+                sessions = None
+                lost = failures.is_connection_loss(error) or getattr(error, "transient", False)
+                if attempt < ATTEMPTS and lost and self._snapshot.alive():
+                    continue
+                raise failures.working(f"Copying {chunk.title}", error) from error
+            self._copied(chunk, rows, size)
+            return sessions
+        raise AssertionError("unreachable")
+
+    async def _open(self) -> tuple[Any, Any]:
+        source = await connect_async(self._snapshot.database)
+        try:
+            for statement in self._snapshot.statements():
+                await source.execute(statement)
+            target = await connect_async(self._target)
+            await target.execute(_QUIET)
+        except BaseException:
+            source.terminate()
+            raise
+        return source, target
+
+
+def _close(sessions: tuple[Any, Any] | None) -> None:
+    for each in sessions or ():
+        each.terminate()
+
+
+# Triggers and foreign keys rest while rows are copied, where the role may say so.
+_QUIET = """
+DO $$ BEGIN
+    SET session_replication_role = replica;
+EXCEPTION WHEN insufficient_privilege THEN NULL;
+END $$
+"""
