@@ -1,0 +1,1 @@
+"""The circuit breaker's parts; its public face is ``lib.circuit_breaker``."""

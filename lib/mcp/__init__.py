@@ -1,0 +1,1 @@
+"""The MCP client's parts; its public face is ``lib.mcp_client``.  (The SDK is ``mcp``.)"""
