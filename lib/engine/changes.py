@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """What may be stored in a checkpoint.  Secrets never are: publish a secret's *name*."""
 
 
@@ -77,7 +77,8 @@ class Change:
         """One line for people: the kind, the subject, and what is counted or why."""
         counted = ", ".join(_count(name, n) for name, n in self.quantities.items())
         detail = "; ".join(each for each in (counted, self.reason) if each)
-        return f"{self.kind} {self.subject}" + (f" ({detail})" if detail else "")
+        kind = "already right:" if self.kind is ChangeKind.NONE else self.kind
+        return f"{kind} {self.subject}" + (f" ({detail})" if detail else "")
 
 
 def _count(name: str, number: int) -> str:

@@ -2,15 +2,16 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from lib.engine import fingerprint
 from lib.engine.changes import Json
 from lib.engine.errors import DeadlineExceeded, Interrupted, LockLost
-from lib.engine.lock import RunLock, holder
+from lib.engine.lock import LEASE_SECONDS, RunLock, holder
 from lib.engine.store import Checkpoint, Store
+from lib.engine.unknown import Unknown
 
 
 class Mode(StrEnum):
@@ -52,32 +53,47 @@ class Run:
 
     def __init__(
         self,
-        store: Store,
+        store: Store | None,
         *,
         mode: Mode = Mode.APPLY,
+        environment: str = "",
         settings: object = None,
         protected: bool = False,
-        approved: str | None = None,
-        plan_id: Callable[[], str] | None = None,
-        lease: float | None = None,
+        approved: Collection[str] = (),
+        world: Callable[[], str] | None = None,
+        lease: float = LEASE_SECONDS,
     ) -> None:
-        self.store = store
+        self._store = store
         self.mode = mode
+        self.environment = environment
         self.settings = settings
         self.protected = protected
         self.approved = approved
-        self.plan_id = plan_id
+        self.world = world
         self.number = 0
         self.progress: Progress | None = None
+        self._forgotten = False
+        self._expected: dict[str, Mapping[str, Json]] = {}
         self._stop = threading.Event()
-        self._lock = RunLock(store) if lease is None else RunLock(store, lease)
-        self._known: dict[str, Checkpoint] = store.checkpoints()
+        self._lock = None if store is None else RunLock(store, lease)
+        self._known: dict[str, Checkpoint] = {} if store is None else store.checkpoints()
         self.sources: dict[str, str] = {}
+
+    @property
+    def store(self) -> Store:
+        """The checkpoint store; only a run that changes nothing may be without one."""
+        if self._store is None:
+            raise ValueError("this run has no checkpoint store")
+        return self._store
 
     def begin(self, arguments: Sequence[str]) -> None:
         """Take the lock and open the record of this run; raises ``LockHeld``."""
-        self._lock.acquire()
-        self.number = self.store.begin_run(holder(), arguments)
+        store = self.store
+        if self._lock is not None:
+            self._lock.acquire()
+        self.number = store.begin_run(holder(), arguments)
+        if self._forgotten:
+            store.forget_checkpoints()
         self.refresh_checkpoints()
 
     def join(self, number: int, token: int) -> None:
@@ -89,11 +105,17 @@ class Run:
         """Record the outcome and free the lock."""
         if self.number:
             self.store.end_run(self.number, outcome)
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def refresh_checkpoints(self) -> None:
         """Read the checkpoints again, as another process may have written some."""
         self._known = self.store.checkpoints()
+
+    def ignore_checkpoints(self) -> None:
+        """Take every step as not started; the store forgets them when the run begins."""
+        self._forgotten = True
+        self._known = {}
 
     def remember(self, checkpoint: Checkpoint) -> None:
         """Take a checkpoint of this run into account."""
@@ -105,12 +127,9 @@ class Run:
 
     def safe_point(self, deadline: float | None) -> None:
         """Raise where the run must not go on: interrupted, past its deadline, lock lost."""
-        if self._lock.lost is not None:
-            raise LockLost(
-                self._lock.lost.what,
-                expected=self._lock.lost.expected,
-                remedy=self._lock.lost.remedy,
-            ) from self._lock.lost
+        lost = None if self._lock is None else self._lock.lost
+        if lost is not None:
+            raise LockLost(lost.what, expected=lost.expected, remedy=lost.remedy) from lost
         if self._stop.is_set():
             raise Interrupted(
                 "The run was asked to stop, and did at a safe point.",
@@ -126,9 +145,17 @@ class Run:
         """The newest checkpoint known to this run."""
         return self._known.get(step)
 
+    def expect(self, step: str, outputs: Mapping[str, Json]) -> None:
+        """Take what a step would publish into account, as far as a dry run knows it."""
+        self._expected[step] = {
+            name: value for name, value in outputs.items() if not isinstance(value, Unknown)
+        }
+
     def outputs(self, step: str) -> Mapping[str, Json]:
         """What a finished step published; empty where it is not finished."""
         found = self._known.get(step)
+        if step in self._expected:
+            return self._expected[step]
         return found.outputs if found is not None and found.state == "done" else {}
 
     def standing(self, step: str) -> Standing:
@@ -151,7 +178,7 @@ class Run:
         changed = []
         for name, before in found.inputs.items():
             if self._input_digest(step, name) != before:
-                changed.append(name.removeprefix("setting:"))
+                changed.append(_told(name))
         return changed
 
     def _input_digest(self, step: str, name: str) -> str | None:
@@ -164,4 +191,12 @@ class Run:
         if kind == "output":
             other, _, output = rest.rpartition(".")
             return fingerprint.digest(self.outputs(other).get(output))
+        if kind == "world":
+            return None if self.world is None else fingerprint.digest(self.world())
         return self.sources.get(step)
+
+
+def _told(name: str) -> str:
+    """An input's name in words."""
+    kind, _, rest = name.partition(":")
+    return {"world": "the target is another one", "source": "its code"}.get(kind, rest)

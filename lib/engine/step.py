@@ -4,6 +4,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import stamina
@@ -11,10 +12,11 @@ import stamina
 from lib.engine import fingerprint
 from lib.engine.actions import Action
 from lib.engine.changes import Change, ChangeKind, Json
-from lib.engine.errors import ApprovalNeeded, CannotUndo, Interrupted
+from lib.engine.errors import ApprovalNeeded, Interrupted
 from lib.engine.run import Mode, Run
 from lib.engine.store import Checkpoint
 from lib.engine.unknown import Unknown, UnknownUntilApplied
+from lib.errors import MigrationError
 
 StateT = TypeVar("StateT")
 
@@ -41,10 +43,9 @@ class Step:
         self._undo: list[tuple[Action[Any], Change, int]] = []
         self._subjects: set[str] = set()
         self._intended = False
-        self._started_at = time.time()
-        self._deadline = (
-            None if deadline_seconds is None else time.monotonic() + deadline_seconds
-        )
+        self.started_at = time.time()
+        self.told: Callable[[str], None] | None = None
+        self._deadline = None if deadline_seconds is None else time.monotonic() + deadline_seconds
         before = run.checkpoint(name)
         self.attempt = 1 + (before.attempt if before is not None else 0)
         self.settings: Any = fingerprint.Tracked(run.settings, self._read_setting)
@@ -70,16 +71,16 @@ class Step:
         if self.run.mode is Mode.ROLLBACK:
             return self._collect_undo(action)
         self.run.safe_point(self._deadline)
+        if self.dry_run:
+            return self._plan_only(action)
         observed = self._retried(action.observe)
         change = self._retried(lambda: action.plan(observed))
         self.changes.append(change)
-        if self.dry_run:
-            usable = change.kind in (ChangeKind.NONE, ChangeKind.UPDATE) and observed is not None
-            return observed if usable else Unknown(subject)  # type: ignore[return-value]
+        self._tell(change.describe())
         if change.kind is ChangeKind.NONE:
             return observed if observed is not None else action.verify()
         self._gate(change)
-        self.run.store.intend(self.name, self.run.number, self.attempt, self._started_at, change)
+        self.run.store.intend(self.name, self.run.number, self.attempt, self.started_at, change)
         self._intended = True
         journal = StepJournal(self, subject)
         self._retried(lambda: action.apply(change, journal))
@@ -91,8 +92,7 @@ class Step:
         In a dry run a probe that writes, or that needs unfinished steps, is told as unknown.
         """
         if self.dry_run and (writes or self._unfinished or self.run.mode is not Mode.DRY_RUN):
-            why = f"checked after {', '.join(self._unfinished) or 'the changes'}"
-            self.changes.append(Change(ChangeKind.UNKNOWN, subject, reason=why))
+            self.changes.append(Change(ChangeKind.UNKNOWN, subject, reason="checked when applied"))
             return Unknown(subject)  # type: ignore[return-value]
         self.run.safe_point(self._deadline)
         return self._retried(probe)
@@ -115,19 +115,25 @@ class Step:
         self._inputs[f"output:{step}.{name}"] = fingerprint.digest(outputs[name])
         return outputs[name]
 
-    def note(self, text: str) -> None:
+    def note(self, text: "str | Unknown") -> None:
         """Say something that belongs into the terminal output and the report."""
+        if isinstance(text, Unknown):
+            return
         self.notes.append(text)
+        self._tell(text)
 
     # -- what the plugin calls -----------------------------------------------------------------
 
     def finish(self, error: BaseException | None) -> Checkpoint | None:
         """Write the checkpoint of a step that ended; a failure keeps its intents and journal."""
         if self.run.mode is not Mode.APPLY:
+            self.run.expect(self.name, self._outputs)
             return None
         source = self.run.sources.get(self.name)
         if source is not None:
             self._inputs["source:"] = source
+        if self.run.world is not None:
+            self._inputs["world:"] = fingerprint.digest(self.run.world())
         state = "done" if error is None else "failed"
         if isinstance(error, Interrupted | KeyboardInterrupt | ApprovalNeeded):
             if not self._intended:
@@ -138,7 +144,7 @@ class Step:
             state=state,
             run=self.run.number,
             attempt=self.attempt,
-            started_at=self._started_at,
+            started_at=self.started_at,
             finished_at=time.time(),
             inputs=self._inputs,
             outputs=self._outputs,
@@ -153,11 +159,41 @@ class Step:
         """Take back what the runs changed in this step, newest first (rollback only)."""
         for action, change, intent in reversed(self._undo):
             self.run.safe_point(self._deadline)
-            self._retried(lambda a=action, c=change: a.undo(c, StepJournal(self, a.subject)))
+            self._retried(partial(action.undo, change, StepJournal(self, action.subject)))
             self.run.store.undone(intent)
             self.changes.append(change)
 
+    def shown(self, error: BaseException) -> str:
+        """The text of a failure as reports show it."""
+        return describe(error)
+
     # -- inside --------------------------------------------------------------------------------
+
+    def _tell(self, text: str) -> None:
+        if self.told is not None:
+            self.told(text)
+
+    def _plan_only(self, action: Action[StateT]) -> StateT:
+        """Observe and plan; what can't be seen because prerequisites are unfinished is absent."""
+        observed: StateT | None = None
+        try:
+            try:
+                observed = self._retried(action.observe)
+            except MigrationError:
+                if not self._unfinished:
+                    raise
+            change = action.plan(observed)
+        except (MigrationError, UnknownUntilApplied) as error:
+            if not self._unfinished:
+                raise
+            reason = str(error) if isinstance(error, UnknownUntilApplied) else self._after()
+            change = Change(ChangeKind.UNKNOWN, action.subject, reason=reason)
+        self.changes.append(change)
+        usable = change.kind in (ChangeKind.NONE, ChangeKind.UPDATE) and observed is not None
+        return observed if usable else Unknown(action.subject)  # type: ignore[return-value]
+
+    def _after(self) -> str:
+        return f"seen after {self._unfinished[-1]}"
 
     def _collect_undo(self, action: Action[StateT]) -> StateT:
         for intent in self.run.store.intents(self.name):
@@ -172,12 +208,12 @@ class Step:
     def _gate(self, change: Change) -> None:
         if not (change.irreversible and self.run.protected):
             return
-        plan_id = self.run.plan_id() if self.run.plan_id else ""
-        if self.run.approved != plan_id:
+        approval = approval_id(self.run.environment, self.name, change)
+        if approval not in self.run.approved:
             raise ApprovalNeeded(
                 f"{change.describe()} can't be taken back, and this environment is protected.",
-                expected=f"--approve {plan_id}, after someone has read the plan (--dry-run)",
-                remedy=f"run the same command with --approve {plan_id}; "
+                expected=f"--approve {approval}, after someone has read the plan (--dry-run)",
+                remedy=f"run the same command with --approve {approval}; "
                 "everything before this step is done and stays done",
             )
 
@@ -242,10 +278,12 @@ class StepJournal:
         self._step.run.safe_point(self._step._deadline)
 
 
+def approval_id(environment: str, step: str, change: Change) -> str:
+    """What ``--approve`` must name for one irreversible change: a digest of all that it is."""
+    return fingerprint.digest([environment, step, change.to_json() | {"seconds": None}])[:8]
+
+
 def describe(error: BaseException) -> str:
     """The text of a failure as checkpoints and reports keep it."""
     text = str(error)
     return text or "".join(traceback.format_exception_only(error)).strip()
-
-
-__all__ = ["CannotUndo", "Step", "StepJournal", "describe"]

@@ -1,4 +1,4 @@
-"""The checkpoint store: what finished steps left, in SQLite or PostgreSQL, one durable transaction each."""
+"""The checkpoint store: what finished steps left, in SQLite or PostgreSQL."""
 
 import os
 import threading
@@ -185,7 +185,7 @@ class Store:
                     started_at=time.time(), holder=dict(holder), arguments=list(arguments)
                 )
             )
-            return int(result.inserted_primary_key[0])
+            return _key(result)
 
     def end_run(self, run: int, outcome: str) -> None:
         """Record how a run ended."""
@@ -208,14 +208,14 @@ class Store:
         """Every step's checkpoint, by step name."""
         with self._transaction() as connection:
             rows = connection.execute(sa.select(tables.CHECKPOINTS)).mappings().all()
-        return {row["step"]: _checkpoint(row) for row in rows}
+        return {row["step"]: _checkpoint(dict(row)) for row in rows}
 
     def checkpoint(self, step: str) -> Checkpoint | None:
         """One step's checkpoint."""
         query = sa.select(tables.CHECKPOINTS).where(tables.CHECKPOINTS.c.step == step)
         with self._transaction() as connection:
             row = connection.execute(query).mappings().first()
-        return _checkpoint(row) if row else None
+        return _checkpoint(dict(row)) if row else None
 
     def history(self, step: str | None = None) -> list[dict[str, Any]]:
         """Every attempt at a step (or at all of them), oldest first."""
@@ -229,7 +229,8 @@ class Store:
         """Record durably that ``change`` is about to be made; gives the intent's number."""
         with self._fenced() as connection:
             self._replace_checkpoint(
-                connection, Checkpoint(step, "running", run, attempt, started_at, None, {}, {}, (), None)
+                connection,
+                Checkpoint(step, "running", run, attempt, started_at, None, {}, {}, (), None),
             )
             result = connection.execute(
                 sa.insert(tables.INTENTS).values(
@@ -241,7 +242,7 @@ class Store:
                     state="intended",
                 )
             )
-            return int(result.inserted_primary_key[0])
+            return _key(result)
 
     def finish(self, checkpoint: Checkpoint) -> None:
         """Write a step's result, settle its intents and drop its journal, in one transaction."""
@@ -428,6 +429,12 @@ class Store:
                 ).scalar_one()
             )
         return time.time()
+
+
+def _key(result: sa.CursorResult[Any]) -> int:
+    key = result.inserted_primary_key
+    assert key is not None
+    return int(key[0])
 
 
 def _configure_sqlite(connection: Any, _: object) -> None:

@@ -27,7 +27,7 @@ class Unknown:
         raise UnknownUntilApplied(f"needs {self._source}")
 
     __str__ = __format__ = __int__ = __float__ = __bool__ = __iter__ = __len__ = _needed
-    __getitem__ = __contains__ = __eq__ = __hash__ = __lt__ = __gt__ = __add__ = __fspath__ = (  # type: ignore[assignment]
+    __getitem__ = __contains__ = __eq__ = __hash__ = __lt__ = __gt__ = __add__ = __fspath__ = (
         _needed
     )
-    __call__ = _needed
+    __call__ = __radd__ = __mul__ = __rmul__ = __sub__ = __rsub__ = __truediv__ = _needed

@@ -1,0 +1,236 @@
+"""Do two servers hold the same?  Both directions: missing, extra, type, value and expiry."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import islice
+from typing import Any
+
+import redis
+
+from lib.cache import values
+from lib.cache.keyspace import Expiry, key_counts, sizes, slices
+from lib.cache.server import Link, Server
+from lib.errors import VerificationError
+
+LARGE_BYTES = 8 << 20
+BATCH_BYTES = 8 << 20
+_FOOTER = 10
+"""A DUMP ends with the version of the format and a checksum over it: not part of the value."""
+
+
+class Kind(StrEnum):
+    """How a key differs."""
+
+    MISSING = "missing"
+    EXTRA = "extra"
+    TYPE = "type"
+    VALUE = "value"
+    EXPIRY = "expiry"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One key that differs; ``detail`` says how, never with the value."""
+
+    kind: Kind
+    database: int
+    key: bytes
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"db {self.database}: {self.key!r} {self.kind}" + (
+            f" ({self.detail})" if self.detail else ""
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How many keys were compared, how many differ by kind, and the first few that do.
+
+    ``complete`` is false where the comparison was told to stop at the first difference.
+    """
+
+    keys: int
+    counts: dict[Kind, int] = field(default_factory=dict)
+    differences: tuple[Difference, ...] = ()
+    complete: bool = True
+
+    @property
+    def equal(self) -> bool:
+        """True where nothing differs in either direction."""
+        return not self.counts
+
+    def without(self, *kinds: Kind) -> "Comparison":
+        """The same comparison, blind to some kinds of difference."""
+        return Comparison(
+            self.keys,
+            {kind: n for kind, n in self.counts.items() if kind not in kinds},
+            tuple(each for each in self.differences if each.kind not in kinds),
+            self.complete,
+        )
+
+    def describe(self) -> str:
+        """One line for people."""
+        if self.equal:
+            return f"{self.keys:,} keys are equal"
+        found = ", ".join(f"{n:,} {kind}" for kind, n in self.counts.items())
+        return f"{self.keys:,} keys compared: {found}"
+
+
+def compare(
+    source: Server,
+    target: Server,
+    *,
+    expiry_tolerance_ms: int = 1_000,
+    keep: int = 20,
+    stop_at_first: bool = False,
+    blind: Sequence[Kind] = (),
+) -> Comparison:
+    """Compare every key of every logical database in both directions.
+
+    Values are compared by their DUMP, and where that differs (encodings do) or the value is
+    large, by a digest of what they mean.  ``keep`` bounds the list of differences; ``blind``
+    kinds are not looked for.  Raises ``CacheError`` kinds.
+    """
+    counts: dict[Kind, int] = {}
+    kept: list[Difference] = []
+    here, there = key_counts(source), key_counts(target)
+    compared = sum(here.values())
+    for difference in _all(source, target, here.keys() | there.keys(), expiry_tolerance_ms, blind):
+        if difference.kind in blind:
+            continue
+        counts[difference.kind] = counts.get(difference.kind, 0) + 1
+        if len(kept) < keep:
+            kept.append(difference)
+        if stop_at_first:
+            return Comparison(compared, counts, tuple(kept), complete=False)
+    return Comparison(compared, counts, tuple(kept))
+
+
+def require_equal(comparison: Comparison) -> Comparison:
+    """The comparison, if nothing differs; raises ``VerificationError`` with the first few."""
+    if comparison.equal:
+        return comparison
+    shown = "\n  ".join(str(each) for each in comparison.differences[:5])
+    raise VerificationError(
+        f"Source and target differ: {comparison.describe()}.\n  {shown}",
+        expected="the same keys, types, values and expiry on both",
+        remedy="stop what writes to either side, then run the copy again",
+    )
+
+
+def _all(
+    source: Server, target: Server, databases: set[int], tolerance: int, blind: Sequence[Kind]
+) -> Iterator[Difference]:
+    for number in sorted(databases):
+        with Link(source, number) as here, Link(target, number) as there:
+            pair = Pair(here, there, tolerance)
+            for _, keys in slices(here):
+                yield from pair.differences(keys)
+            if Kind.EXTRA not in blind:
+                for _, keys in slices(there):
+                    yield from _extra(here, there, keys)
+
+
+def _extra(here: Link, there: Link, keys: list[bytes]) -> Iterator[Difference]:
+    known = here.batch(("EXISTS", key) for key in keys)
+    unknown = [key for key, exists in zip(keys, known, strict=True) if not exists]
+    still = there.batch(("EXISTS", key) for key in unknown)
+    for key, exists in zip(unknown, still, strict=True):
+        if exists:
+            yield Difference(Kind.EXTRA, there.database, key)
+
+
+class Pair:
+    """The same logical database on two servers, compared key by key."""
+
+    def __init__(self, here: Link, there: Link, tolerance_ms: int = 1_000) -> None:
+        self.here, self.there = here, there
+        self._tolerance = tolerance_ms
+        self._expiry = Expiry(here), Expiry(there)
+
+    def differences(self, keys: Sequence[bytes]) -> Iterator[Difference]:
+        """How the target differs from the source in these keys of the source."""
+        for group in groups(keys, sizes(self.here, keys)):
+            if len(group) == 1 and group[0][1] > LARGE_BYTES:
+                yield from self._whole(group[0][0])
+            else:
+                yield from self._small([key for key, _ in group])
+
+    def _small(self, keys: list[bytes]) -> Iterator[Difference]:
+        sides = (self.here, self.there)
+        for link, expiry in zip(sides, self._expiry, strict=True):
+            link.send([c for k in keys for c in (("DUMP", k), (expiry.per_key, k))])
+        mine, theirs = (link.receive(2 * len(keys)) for link in sides)
+        for index, key in enumerate(keys):
+            ours, its = mine[2 * index], theirs[2 * index]
+            if ours is None:
+                continue
+            comparable = isinstance(ours, bytes) and isinstance(its, bytes)
+            if not comparable or ours[:-_FOOTER] != its[:-_FOOTER]:
+                yield from self._whole(key)
+                continue
+            expiries = (mine[2 * index + 1], theirs[2 * index + 1])
+            yield from self._expiries(key, expiries)
+
+    def _whole(self, key: bytes) -> Iterator[Difference]:
+        """Compare type by type: for large values and those whose DUMPs differ."""
+        number = self.here.database
+        kind, other = self.here.ask("TYPE", key), self.there.ask("TYPE", key)
+        if kind == b"none":
+            return
+        if other == b"none":
+            if self.here.ask("EXISTS", key):
+                yield Difference(Kind.MISSING, number, key)
+            return
+        if kind != other:
+            detail = f"{kind.decode()} here, {other.decode()} there"
+            yield Difference(Kind.TYPE, number, key, detail)
+            return
+        if values.digest(self.here, key, kind) != values.digest(self.there, key, kind):
+            yield Difference(Kind.VALUE, number, key, kind.decode())
+        expiries = tuple(
+            link.ask(expiry.per_key, key)
+            for link, expiry in zip((self.here, self.there), self._expiry, strict=True)
+        )
+        yield from self._expiries(key, expiries)
+
+    def _expiries(self, key: bytes, answers: Sequence[Any]) -> Iterator[Difference]:
+        ours, its = (e.read(answer) for e, answer in zip(self._expiry, answers, strict=True))
+        if ours is None and its is None:
+            return
+        if ours is None or its is None:
+            detail = "expires only there" if ours is None else "expires only here"
+        elif abs(ours - its) <= self._tolerance:
+            return
+        else:
+            detail = f"{its - ours:+,} ms there"
+        if self.here.ask("EXISTS", key):
+            yield Difference(Kind.EXPIRY, self.here.database, key, detail)
+
+
+def groups(keys: Sequence[bytes], lengths: Sequence[int]) -> Iterator[list[tuple[bytes, int]]]:
+    """Keys in groups of bounded bytes; a large one alone, a vanished one (size 0) left out."""
+    group: list[tuple[bytes, int]] = []
+    held = 0
+    for key, length in zip(keys, lengths, strict=True):
+        if length == 0:
+            continue
+        if group and held + length > BATCH_BYTES:
+            yield group
+            group, held = [], 0
+        group.append((key, length))
+        held += length
+    if group:
+        yield group
+
+
+def same(pair: Pair, key: bytes) -> bool:
+    """Whether the target already holds this key exactly as the source does."""
+    return not list(islice(pair.differences([key]), 1))
+
+
+def refused(answer: Any, word: str) -> bool:
+    """Whether an answer is an error that begins with ``word``."""
+    return isinstance(answer, redis.ResponseError) and str(answer).startswith(word)

@@ -1,0 +1,233 @@
+"""One Redis server: its address, and a connection that sends what it is told and nothing else."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+import redis
+from redis.connection import Connection, SSLConnection
+
+from lib.cache.errors import AccessRefused, ServerRefused, ServerUnreachable
+from lib.errors import SettingsError
+
+Argument: TypeAlias = bytes | str | int
+Command: TypeAlias = tuple[Argument, ...]
+
+SERVICE_SAFE = frozenset(
+    (
+        "APPEND",
+        "AUTH",
+        "DBSIZE",
+        "DEL",
+        "DUMP",
+        "EXISTS",
+        "GET",
+        "GETRANGE",
+        "HLEN",
+        "HPEXPIREAT",
+        "HPEXPIRETIME",
+        "HSCAN",
+        "HSET",
+        "LLEN",
+        "LRANGE",
+        "PEXPIREAT",
+        "PEXPIRETIME",
+        "PING",
+        "PTTL",
+        "RENAME",
+        "RESTORE",
+        "RPUSH",
+        "SADD",
+        "SCAN",
+        "SCARD",
+        "SELECT",
+        "SET",
+        "SSCAN",
+        "STRLEN",
+        "TIME",
+        "TYPE",
+        "UNLINK",
+        "XADD",
+        "XCLAIM",
+        "XGROUP",
+        "XINFO",
+        "XLEN",
+        "XPENDING",
+        "XRANGE",
+        "XSETID",
+        "ZADD",
+        "ZCARD",
+        "ZSCAN",
+    )
+)
+"""The commands a managed server is sent.  Memorystore blocks CONFIG, CLIENT, OBJECT, MIGRATE,
+REPLICAOF, DEBUG, MONITOR, COMMAND, BGSAVE and more; a list of what is allowed can't miss one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a Redis server listens and how to enter; the password never shows.
+
+    ``ca_file`` is a PEM file that signs the server's certificate (``tls`` only).  ``managed``
+    servers are sent nothing but ``SERVICE_SAFE`` commands.
+    """
+
+    host: str
+    port: int = 6379
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tls: bool = False
+    ca_file: str = ""
+    managed: bool = False
+
+    @classmethod
+    def from_url(
+        cls, url: str, password: str = "", *, ca_file: str = "", managed: bool = False
+    ) -> "Server":
+        """Read ``redis[s]://[user[:password]@]host[:port]``; raises ``SettingsError``."""
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port or 6379
+        except ValueError:
+            host, port = None, 0
+        if not host or parts.scheme not in ("redis", "rediss"):
+            raise SettingsError(
+                "The URL of a Redis server can't be read.",
+                expected="redis://host:port, or rediss:// for TLS",
+                remedy="correct the URL in the environment file",
+            )
+        return cls(
+            host=host,
+            port=port,
+            username=unquote(parts.username or ""),
+            password=password or unquote(parts.password or ""),
+            tls=parts.scheme == "rediss",
+            ca_file=ca_file,
+            managed=managed,
+        )
+
+    @property
+    def address(self) -> str:
+        """``host:port``, as messages name the server."""
+        return f"{self.host}:{self.port}"
+
+
+class Link:
+    """A connection to one logical database; pipelines are sent and read whole.
+
+    It speaks RESP 2 without HELLO, CLIENT SETINFO or any other greeting of the library's.  Opened
+    lazily; not shared between threads.  Raises ``ServerUnreachable``, ``AccessRefused`` and, from
+    ``ask``, ``ServerRefused``.
+    """
+
+    def __init__(self, server: Server, database: int = 0) -> None:
+        self.server = server
+        self.database = database
+        self._connection = _connection(server, database)
+
+    def __enter__(self) -> "Link":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; it opens again when it is used."""
+        self._connection.disconnect()
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Send commands without waiting; ``receive`` as many answers afterwards."""
+        if self.server.managed:
+            _refuse_unsafe(commands)
+        try:
+            self._connection.connect()
+            self._connection.send_packed_command(self._connection.pack_commands(commands))
+        except (redis.RedisError, OSError) as error:
+            raise self._failure(error) from error
+
+    def receive(self, count: int) -> list[Any]:
+        """The next ``count`` answers; an error answer stands in its place as a value."""
+        return [self._read() for _ in range(count)]
+
+    def batch(self, commands: Iterable[Command]) -> list[Any]:
+        """Send commands in one pipeline and give their answers; errors stand as values."""
+        listed = list(commands)
+        if not listed:
+            return []
+        self.send(listed)
+        return self.receive(len(listed))
+
+    def ask(self, *command: Argument) -> Any:
+        """Send one command and give its answer."""
+        return self.checked(self.batch([command])[0])
+
+    def checked(self, answer: Any) -> Any:
+        """The answer, unless it is an error: that is raised."""
+        if isinstance(answer, redis.ResponseError):
+            raise self._failure(answer) from answer
+        return answer
+
+    def _read(self) -> Any:
+        try:
+            return self._connection.read_response(disconnect_on_error=False)
+        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+            self._connection.disconnect()
+            raise self._failure(error) from error
+        except redis.ResponseError as error:
+            return error
+
+    def _failure(self, error: Exception) -> Exception:
+        """The expected failure that an error of the library or of the server stands for."""
+        where = self.server.address
+        words = str(error).partition(" ")[0]
+        if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError) or (
+            words in ("NOAUTH", "WRONGPASS", "NOPERM")
+        ):
+            self._connection.disconnect()
+            return AccessRefused(
+                f"The Redis server at {where} refuses access: {error}.",
+                expected="a user and password that may read and write every key",
+                remedy="correct the user name or the password (source.redis_password_env)",
+            )
+        if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError) or (
+            words in ("LOADING", "TRYAGAIN", "MASTERDOWN")
+        ):
+            self._connection.disconnect()
+            return ServerUnreachable(
+                f"The Redis server at {where} can't be reached: {error}.",
+                expected="a Redis server that accepts connections there",
+                remedy="start it, or correct the URL; check firewall and network; then run again",
+            )
+        if words == "OOM" or isinstance(error, redis.exceptions.OutOfMemoryError):
+            return ServerRefused(
+                f"The Redis server at {where} is full: {error}.",
+                expected="memory for every key of the source",
+                remedy="give the instance more memory (redis.memory_gb), then run again",
+            )
+        return ServerRefused(f"The Redis server at {where} refused a command: {error}")
+
+
+def _connection(server: Server, database: int) -> Any:
+    options: dict[str, Any] = {
+        "host": server.host,
+        "port": server.port,
+        "db": database,
+        "username": server.username or None,
+        "password": server.password or None,
+        "protocol": 2,
+        "driver_info": None,
+        "socket_timeout": 120,
+        "socket_connect_timeout": 10,
+        "socket_read_size": 1 << 18,
+        "health_check_interval": 0,
+    }
+    if not server.tls:
+        return Connection(**options)  # type: ignore[no-untyped-call]
+    return SSLConnection(**options, ssl_cert_reqs="required", ssl_ca_certs=server.ca_file or None)
+
+
+def _refuse_unsafe(commands: Sequence[Command]) -> None:
+    for name in {command[0] for command in commands}:
+        if name not in SERVICE_SAFE:
+            raise ValueError(f"{name!r} must not be sent to a managed Redis server")

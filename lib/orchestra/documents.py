@@ -1,0 +1,100 @@
+"""What a migration writes for people and programs: the inventory and the report's data."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.engine.actions import Journal
+from lib.engine.changes import Change, ChangeKind, Json
+from lib.errors import VerificationError
+from lib.report.markdown import inventory
+from lib.report.model import ConnectionRow
+from lib.settings import ROOT
+
+if TYPE_CHECKING:
+    from lib.cloud.cloud import Cloud
+    from lib.orchestra.platform import Platform
+
+REPORTS = ROOT / "reports"
+
+
+def connections(cloud: "Cloud", settings: Any) -> list[ConnectionRow]:
+    """What exists in the project and how to connect to it (network)."""
+    items = cloud.describe(
+        settings.project,
+        settings.network,
+        settings.alloydb,
+        settings.redis,
+        settings.workstations,
+        settings.api,
+    )
+    return [ConnectionRow(**asdict(item)) for item in items]
+
+
+class WrittenFile:
+    """A file in ``reports/`` has this content: an action, written whole or not at all."""
+
+    def __init__(self, path: Path, content: str) -> None:
+        self._path = path
+        self._content = content
+
+    @property
+    def subject(self) -> str:
+        """The file's name."""
+        return f"reports/{self._path.name}"
+
+    def observe(self) -> str | None:
+        """What the file holds; None where there is none."""
+        try:
+            return self._path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def plan(self, observed: str | None) -> Change:
+        """Create it, write it anew, or nothing."""
+        if observed is None:
+            return Change(ChangeKind.CREATE, self.subject)
+        same = observed == self._content
+        return Change(ChangeKind.NONE if same else ChangeKind.UPDATE, self.subject)
+
+    def apply(self, change: Change, journal: Journal) -> None:
+        """Write beside it, then rename."""
+        del change, journal
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self._path.with_suffix(".unfinished")
+        beside.write_text(self._content, encoding="utf-8")
+        beside.replace(self._path)
+
+    def verify(self) -> str:
+        """The content, read again."""
+        found = self.observe()
+        if found != self._content:
+            raise VerificationError(f"{self._path} does not hold what was written.")
+        return found
+
+    def undo(self, change: Change, journal: Journal) -> None:
+        """Delete a file that was created; an older one that was overwritten is gone."""
+        del journal
+        if change.kind is ChangeKind.CREATE:
+            self._path.unlink(missing_ok=True)
+
+
+def inventory_file(rows: Sequence[ConnectionRow], platform: "Platform") -> WrittenFile:
+    """``reports/INVENTORY.md``."""
+    settings = platform.settings
+    facts = {
+        "project": settings.project.id,
+        "organization": settings.project.organization,
+        "region": settings.project.region,
+        "target": settings.target,
+    }
+    return WrittenFile(REPORTS / "INVENTORY.md", inventory(rows, facts))
+
+
+def steps_file(steps: Sequence[dict[str, Json]], criteria: Sequence[Json]) -> WrittenFile:
+    """``reports/migration.json``: every step as its checkpoint has it, and the criteria."""
+    document = {"version": 1, "steps": list(steps), "criteria": list(criteria)}
+    text = json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n"
+    return WrittenFile(REPORTS / "migration.json", text)

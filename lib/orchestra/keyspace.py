@@ -1,0 +1,36 @@
+"""The move of Redis, put together: actions of ``lib.cache`` from settings."""
+
+from typing import Any
+
+from lib.cache.comparison import Comparison, Kind, compare, require_equal
+from lib.cache.copy import CopyKeys
+
+
+class Keyspace:
+    """Source and target of the keys, as URLs with their passwords apart."""
+
+    def __init__(self, source: tuple[str, str], target: tuple[str, str], settings: Any) -> None:
+        self._source = source
+        self._target = target
+        self._settings = settings
+
+    def copied(self) -> CopyKeys:
+        """Every key is on the target (an action)."""
+        data = self._settings.data_migration
+        return CopyKeys(
+            self._source[0],
+            self._target[0],
+            source_password=self._source[1],
+            target_password=self._target[1],
+            existing=data.existing_keys,
+            workers=data.workers,
+        )
+
+    def compare(self, *, in_use: bool = False) -> Comparison:
+        """Compare every key from both sides (network); raises ``VerificationError``.
+
+        A target that is ``in_use`` may hold keys that the platform has written since.
+        """
+        copy = self.copied()
+        blind = (Kind.EXTRA,) if in_use else ()
+        return require_equal(compare(copy.source, copy.target, blind=blind))

@@ -1,0 +1,33 @@
+"""Who needs what on the target: the caller of a run, and the agents' service account."""
+
+from typing import TYPE_CHECKING, Any
+
+from lib.errors import MigrationError
+
+if TYPE_CHECKING:
+    from lib.cloud.cloud import Cloud
+
+SERVICE_ACCOUNT_ROLES = ("roles/alloydb.client", "roles/serviceusage.serviceUsageConsumer")
+"""What the API needs on the project; its secrets are granted one by one instead."""
+
+
+class PermissionsMissing(MigrationError):
+    """The caller lacks permissions that the run will need."""
+
+
+def check_permissions(cloud: "Cloud", project: Any) -> str:
+    """Say in a sentence what the caller may do; raises ``PermissionsMissing`` naming the rest."""
+    from lib.cloud.permissions import required_permissions, role_for
+
+    wanted = required_permissions()
+    missing = cloud.missing_permissions(project, wanted)
+    if missing:
+        roles = sorted({role_for(each) for each in missing})
+        raise PermissionsMissing(
+            f"{len(missing)} permissions on project {project.id} are missing: "
+            + ", ".join(missing)
+            + ".",
+            expected="all that lib/cloud/permissions.py lists",
+            remedy="grant the caller " + ", ".join(roles),
+        )
+    return missing.unknown or f"all {len(wanted)} permissions are granted"

@@ -1,0 +1,105 @@
+"""The move of PostgreSQL, put together: actions of ``lib.postgres`` from settings."""
+
+from typing import Any
+
+from lib.postgres.application_role import ApplicationRole
+from lib.postgres.comparison import CompareOptions
+from lib.postgres.copying import CopyOptions, CopyRows
+from lib.postgres.database import Database
+from lib.postgres.databases import CreateDatabase, RemoveBookkeeping
+from lib.postgres.extensions import Extensions
+from lib.postgres.large_objects import LargeObjects
+from lib.postgres.roles import Roles
+from lib.postgres.schema import PostDataSchema, PreDataSchema, SchemaOptions
+from lib.postgres.sequences import Sequences
+from lib.postgres.verified import Verified
+from lib.postgres.views import MaterialisedViews
+from lib.runtime.binaries import pg_dump_path
+
+
+class Relational:
+    """Source and target of the rows; each method gives an action and touches nothing.
+
+    ``settings`` are the environment's, or the tracked view that a step has of them.
+    """
+
+    def __init__(self, source: Database, target: Database, settings: Any) -> None:
+        self.source = source
+        self.target = target
+        self._settings = settings
+
+    @property
+    def _workers(self) -> int:
+        return int(self._settings.data_migration.workers)
+
+    @property
+    def _excluded(self) -> tuple[str, ...]:
+        return tuple(self._settings.data_migration.exclude_tables)
+
+    def _schema(self) -> SchemaOptions:
+        return SchemaOptions(
+            jobs=self._workers, exclude_tables=self._excluded, pg_dump=pg_dump_path()
+        )
+
+    def extensions(self) -> Extensions:
+        """The extensions that the source uses."""
+        return Extensions(self.source, self.target)
+
+    def roles(self) -> Roles:
+        """Roles and memberships."""
+        return Roles(self.source, self.target)
+
+    def pre_data(self) -> PreDataSchema:
+        """Everything that has to stand before the rows."""
+        return PreDataSchema(self.source, self.target, self._schema())
+
+    def post_data(self) -> PostDataSchema:
+        """Indexes, constraints and triggers; vector indexes have a phase of their own."""
+        return PostDataSchema(self.source, self.target, self._schema())
+
+    def rows(self) -> CopyRows:
+        """The rows of every table."""
+        data = self._settings.data_migration
+        options = CopyOptions(
+            workers=self._workers,
+            chunk_bytes=data.chunk_mb * 1024 * 1024,
+            rate=int(data.rate_mb_per_second * 1_000_000),
+            exclude_tables=self._excluded,
+        )
+        return CopyRows(self.source, self.target, options)
+
+    def large_objects(self) -> LargeObjects:
+        """Large objects with their owners and comments."""
+        return LargeObjects(self.source, self.target)
+
+    def sequences(self) -> Sequences:
+        """Sequences at their exact positions."""
+        return Sequences(self.source, self.target)
+
+    def materialised_views(self) -> MaterialisedViews:
+        """Materialised views, filled in the order in which they read one another."""
+        return MaterialisedViews(self.source, self.target)
+
+    def verified(self, *, schema: bool) -> Verified:
+        """Every row, sequence and large object agrees; with ``schema`` the catalogue too."""
+        return Verified(
+            self.source, self.target, self.compare_options(), schema=schema, pg_dump=pg_dump_path()
+        )
+
+    def compare_options(self) -> CompareOptions:
+        """How both sides are compared."""
+        return CompareOptions(workers=self._workers, exclude_tables=self._excluded)
+
+    def bookkeeping_removed(self) -> RemoveBookkeeping:
+        """The copy's own tables are gone from the target."""
+        return RemoveBookkeeping(self.target)
+
+
+def create_database(server: Database, name: str) -> CreateDatabase:
+    """The database on the primary instance."""
+    return CreateDatabase(server, name)
+
+
+def application_role(target: Database, settings: Any, password: Any) -> ApplicationRole:
+    """The application's own role, which may read and write rows and nothing else."""
+    return ApplicationRole(target, settings.alloydb.application_role, password)

@@ -1,0 +1,64 @@
+"""Chooses the target, and makes sure that an embedded one serves."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from lib.cloud import credentials as credentials_module
+from lib.cloud.environment import Environment, choose_target, detect
+from lib.cloud.target import Target
+from lib.errors import MigrationError
+from lib.settings import ROOT, ProjectSettings
+
+
+class EmbeddedCloudError(MigrationError):
+    """The embedded cloud could not be started."""
+
+
+def chosen(wanted: str, where: Environment | None = None) -> str:
+    """``google`` or ``embedded``, for ``auto`` by whether there are credentials."""
+    found = wanted == "auto" and credentials_module.found(os.environ, where or detect())
+    return (
+        "embedded" if wanted == "embedded" else choose_target(wanted, found or wanted == "google")
+    )
+
+
+def connect_embedded(state: Path, project: ProjectSettings) -> Target:
+    """Start the embedded cloud whose state is in ``state``, unless it serves already.
+
+    It is a process of its own that outlives this one.  Raises ``EmbeddedCloudError``.
+    """
+    command = [sys.executable, "-m", "lib.localcloud", "start", "--json", "--state", str(state)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    if done.returncode:
+        told = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise EmbeddedCloudError(
+            "The embedded Google Cloud did not start: " + "\n".join(told),
+            expected="a server process on a loopback address",
+            remedy=f"look into {state / 'server.log'}; python -m lib.localcloud status tells more",
+        )
+    about = json.loads(done.stdout)
+    return Target.embedded(
+        about["endpoint"],
+        about["ca"],
+        about["token"],
+        project=project.id,
+        region=project.region,
+        zone=project.zone,
+    )
+
+
+def identity(kind: str, state: Path, project: ProjectSettings) -> str:
+    """Tells one world from another, so that checkpoints of a cloud that was reset don't count.
+
+    An embedded cloud is known by its certificate authority, which is made anew with its state.
+    """
+    if kind == "google":
+        return f"google {project.id}"
+    try:
+        return "embedded " + hashlib.sha256((state / "ca.pem").read_bytes()).hexdigest()[:16]
+    except OSError:
+        return "embedded, not made yet"

@@ -1,0 +1,125 @@
+"""Vector search on the target, put together: indexes, tuning, and the measurement of both."""
+
+from contextlib import ExitStack
+from typing import Any
+
+from lib.errors import MigrationError
+from lib.orchestra.stopwatch import Stopwatch
+from lib.postgres.database import Database
+from lib.vectors.columns import vector_columns
+from lib.vectors.database import VectorDatabase
+from lib.vectors.design import IndexDesign, choose_index
+from lib.vectors.exact import GroundTruth, ground_truth, query_vectors, recall
+from lib.vectors.index import CreateVectorIndex
+from lib.vectors.search import Searcher
+from lib.vectors.search_settings import SearchSettings
+from lib.vectors.tuning import TuneSearch
+
+_SEED = 11
+_WARMUP = 30
+_K = 10
+_HEADROOM = 0.2
+
+
+class NothingToSearch(MigrationError):
+    """The migrated database has no vector that could be searched."""
+
+
+class Vectors:
+    """The vector columns of the migrated database; those without rows are left out."""
+
+    def __init__(self, database: Database) -> None:
+        self._of = database
+
+    @property
+    def database(self) -> VectorDatabase:
+        """How to reach them."""
+        return VectorDatabase(self._of.url, self._of.password)
+
+    def designs(self, settings: Any) -> list[IndexDesign]:
+        """The index that each column gets (network)."""
+        with self.database.session() as connection:
+            columns = [each for each in vector_columns(connection) if each.rows]
+            scann = connection.execute(
+                "select from pg_extension where extname = 'alloydb_scann'"
+            ).fetchone()
+        return [
+            choose_index(column, settings.method, settings.metric, scann=scann is not None)
+            for column in columns
+        ]
+
+    def index(self, design: IndexDesign) -> CreateVectorIndex:
+        """The index exists (an action)."""
+        return CreateVectorIndex(self.database, design)
+
+    def tuning(self, design: IndexDesign, settings: Any) -> TuneSearch:
+        """Searches reach the recall target with headroom (an action).
+
+        A fifth of what may be missed is kept in hand, since users ask other queries than tuning.
+        """
+        target = settings.recall_target + _HEADROOM * (1 - settings.recall_target)
+        return TuneSearch(self.database, design, round(target, 6), settings.neighbours)
+
+    def measure(self, clock: Stopwatch, samples: int, settings: Any) -> tuple[list[float], float]:
+        """Seconds of searches over all columns in turn, and their mean recall (network).
+
+        One client, as the API searches; the queries are others than those that tuning saw.
+        Raises ``NothingToSearch``.
+        """
+        designs = self.designs(settings)
+        if not designs:
+            raise NothingToSearch(
+                "There is no vector column with rows to search.",
+                expected="a migrated column of type vector or halfvec",
+                remedy='set left_out = ["5"] under [criteria] where that is as it should be',
+            )
+        each = -(-(samples + _WARMUP) // len(designs))
+        with ExitStack() as stack:
+            searches = _Searches(
+                [
+                    (
+                        stack.enter_context(Searcher(self.database, design.column)),
+                        self._truth(design, each),
+                    )
+                    for design in designs
+                ]
+            )
+            seconds = clock(searches.next, rounds=samples, warmup=_WARMUP)
+            return list(seconds), searches.recall
+
+    def _truth(self, design: IndexDesign, queries: int) -> GroundTruth:
+        with self.database.session() as connection:
+            vectors = query_vectors(connection, design.column, queries, _SEED)
+            return ground_truth(connection, design.column, design.metric, vectors, _K)
+
+
+class _Searches:
+    """Searches the columns in turn, a query each, and keeps how right each answer was."""
+
+    def __init__(self, columns: list[tuple[Searcher, GroundTruth]]) -> None:
+        self._columns = columns
+        self._made = 0
+        self._recalls: list[float] = []
+
+    def next(self) -> None:
+        """Make the next search."""
+        searcher, truth = self._columns[self._made % len(self._columns)]
+        number = (self._made // len(self._columns)) % len(truth.queries)
+        found = searcher.search(truth.queries[number], _K)
+        self._made += 1
+        self._recalls.append(recall(found, truth.neighbours[number]))
+
+    @property
+    def recall(self) -> float:
+        """The mean recall of all searches, those of the warm-up included."""
+        return sum(self._recalls) / max(1, len(self._recalls))
+
+
+def told(design: IndexDesign, tuned: SearchSettings) -> str:
+    """A tuning in one line."""
+    column = design.column
+    return (
+        f"{column.name}: {column.rows:,} x {column.dimensions}, {tuned.method}, "
+        f"{tuned.parameter} = {tuned.value}, recall@{tuned.neighbours} {tuned.recall:.3f}, "
+        f"p50 {tuned.p50_ms:.2f} ms, p99 {tuned.p99_ms:.2f} ms"
+    )

@@ -1,0 +1,436 @@
+"""The hooks: they see that something happens and hand it to the module whose job it is."""
+
+import signal
+import time
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from lib.engine.plan import render
+from lib.engine.run import Mode, StepState
+from lib.engine.step import Step, approval_id
+from lib.errors import MigrationError
+from lib.logs import LOGGER, open_log, shown_error
+from lib.plugin import dependency, hookspecs, selection, steps
+from lib.plugin.criteria import BREACHED, BenchmarkClock, Criterion, CriterionBreached
+from lib.plugin.options import MARKERS, Options, add_options
+from lib.plugin.reporting import Reporting, drop_reports, prepare_html
+from lib.plugin.session import MIGRATION, STEP, MigrationSession, of
+from lib.report.junit import step_properties
+from lib.report.model import StepState as RowState
+
+_FAILURES = pytest.StashKey[list[bool]]()
+"""For each failed test, whether a breached criterion was the reason."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register what ``pytest --help`` shows under 'migration'."""
+    add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register the hooks by which a migration describes itself."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the session; a call that touches neither steps nor criteria is left alone."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    session = MigrationSession(config, Options.of(config))
+    config.stash[MIGRATION] = session
+    config.stash[_FAILURES] = []
+    if not _concerned(session):
+        return
+    if config.getoption("numprocesses", None):
+        raise pytest.UsageError(
+            "-n: steps and criteria run in one process, one after the other.\n"
+            "  expected: no -n for phases/ and validation/ (criteria need a quiet machine)\n"
+            "  to mend it: leave -n away"
+        )
+    if not config.option.collectonly and not session.options.status:
+        prepare_html(config)
+        reporting = Reporting(session)
+        config.pluginmanager.register(reporting, "migration-reporting")
+        lines = session.lines.line
+        log = config.rootpath / config.getini("migration_log")
+        config.add_cleanup(open_log(log, lines, debug=session.options.debug))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let our own lines stand in the place of dots, where it is our session."""
+    migration = of(session.config)
+    if session.config.pluginmanager.hasplugin("migration-reporting"):
+        migration.own_lines = migration.lines.own_lines()
+        if migration.own_lines:
+            session.config.pluginmanager.register(_Lines(migration))
+
+
+def _concerned(session: MigrationSession) -> bool:
+    """Whether the command line reaches into the steps or the criteria."""
+    start = session.config.invocation_params.dir
+    for text in session.config.args:
+        path = (start / text.split("::")[0]).resolve()
+        for folder in (session.steps_folder, session.validation_folder):
+            if path == folder or folder in path.parents or path in folder.parents:
+                return True
+    return False
+
+
+# -- collection ------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Collect all steps, whichever were named: the graph is needed to know prerequisites."""
+    migration = of(session.config)
+    session.config.args, migration.arguments = selection.widen(
+        session.config.args, session.config.invocation_params.dir, migration.steps_folder
+    )
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
+    """Order the steps by their graph and add the prerequisites of those that were chosen."""
+    migration = of(config)
+    everything = list(items)
+    with _told_as_usage(config):
+        migration.declare(steps.read_steps(items, migration.steps_folder))
+    yield
+    if not migration.declared:
+        return
+    with _told_as_usage(config):
+        chosen = migration.select(items)
+    _correct_deselected(config, everything, items, chosen)
+    items[:] = chosen
+
+
+def _correct_deselected(
+    config: pytest.Config,
+    everything: list[pytest.Item],
+    before: list[pytest.Item],
+    chosen: list[pytest.Item],
+) -> None:
+    """Report what we deselect, and take back what other plugins did where we need it."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and "deselected" in reporter.stats:
+        reporter.stats["deselected"] = [
+            item for item in reporter.stats["deselected"] if item not in chosen
+        ]
+    gone = [item for item in everything if item in before and item not in chosen]
+    if gone:
+        config.hook.pytest_deselected(items=gone)
+
+
+class _told_as_usage:
+    """Turns an expected failure into pytest's own kind, which ends with exit code 4.
+
+    An earlier run's report is left as it was: there is nothing to report of this one.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if isinstance(error, MigrationError | pytest.UsageError):
+            drop_reports(self._config)
+        if isinstance(error, MigrationError):
+            raise pytest.UsageError(shown_error(error)) from error
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say which environment this is about."""
+    migration = of(config)
+    if not _concerned(migration):
+        return []
+    mode = "dry run, nothing is changed" if migration.mode is Mode.DRY_RUN else "apply"
+    return [f"migration: environment {migration.environment}, {mode}"]
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say which prerequisites are brought along, or left out by force."""
+    migration = of(config)
+    lines = []
+    brought = [
+        name
+        for name, chosen in migration.selected.items()
+        if not chosen and not migration.is_done(name)
+    ]
+    if brought:
+        lines.append(f"prerequisites that are not done run first: {', '.join(brought)}")
+    if migration.options.force and migration.selected:
+        lines.append("--force: prerequisites are not checked")
+    return lines
+
+
+# -- the run ---------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True, specname="pytest_runtestloop")
+def pytest_show_status(session: pytest.Session) -> bool | None:
+    """With ``--status``, print it instead of running anything."""
+    migration = of(session.config)
+    if not (migration.options.status and migration.declared):
+        return None
+    _print_status(migration)
+    return True
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Hold the lock while the items run."""
+    migration = of(session.config)
+    if (
+        migration.options.status
+        or session.config.option.collectonly
+        or not (migration.selected or migration.declared)
+    ):
+        return (yield)
+    with _told_as_usage(session.config):
+        migration.begin(session.config.invocation_params.args)
+    if session.items:
+        dependency.count_as_done(session.items[0], _succeeded(migration))
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return (yield)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: object) -> None:
+    raise KeyboardInterrupt("SIGTERM")
+
+
+def _succeeded(migration: MigrationSession) -> list[str]:
+    if migration.options.force:
+        return list(migration.declared)
+    return [
+        name
+        for name in migration.declared
+        if name not in migration.selected and migration.is_done(name)
+    ]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is done; pytest-dependency then looks at the prerequisites of the rest."""
+    migration = of(item.config)
+    declared = migration.by_node.get(item.nodeid)
+    if declared is None:
+        return
+    standing = migration.standing(declared.name)
+    if standing.state is StepState.DONE:
+        migration.begin_step(declared)
+        pytest.skip(standing.reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Run a step's code and write its checkpoint."""
+    migration = of(pyfuncitem.config)
+    declared = migration.by_node.get(pyfuncitem.nodeid)
+    if declared is None:
+        return (yield)
+    if STEP not in pyfuncitem.stash:
+        migration.begin_step(declared)
+    try:
+        result = yield
+    except BaseException as error:
+        if migration.end_step(declared, error):
+            return True
+        raise
+    migration.end_step(declared, None)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show expected failures without a traceback; give JUnit what the step did."""
+    report = yield
+    migration = of(item.config)
+    declared = migration.by_node.get(item.nodeid)
+    error = call.excinfo.value if call.excinfo is not None else None
+    if declared is not None:
+        _report_step(migration, declared, report, error)
+    if report.failed:
+        item.config.stash[_FAILURES].append(isinstance(error, CriterionBreached))
+    if isinstance(error, MigrationError) and report.failed:
+        LOGGER.error("%s", error)
+        if not migration.options.debug:
+            report.longrepr = shown_error(error)
+    return report
+
+
+def _report_step(
+    migration: MigrationSession,
+    declared: steps.DeclaredStep,
+    report: pytest.TestReport,
+    error: BaseException | None,
+) -> None:
+    item, row = declared.item, migration.rows.get(declared.name)
+    if report.when == "setup" and report.failed and error is not None and STEP in item.stash:
+        migration.end_step(declared, error)
+    elif report.when == "call" and row is not None:
+        item.user_properties.extend(step_properties(row))
+    elif report.when == "teardown" and row is not None and row.state is RowState.SKIPPED_DONE:
+        item.user_properties.extend(step_properties(row))
+        dependency.count_as_done(item, [declared.name])
+
+
+_MARKS = {
+    RowState.DONE: "✓",
+    RowState.SKIPPED_DONE: "=",
+    RowState.FAILED: "✗",
+    RowState.INTERRUPTED: "!",
+    RowState.PLANNED: "~",
+}
+
+
+def pytest_report_teststatus(
+    report: pytest.TestReport | pytest.CollectReport, config: pytest.Config
+) -> tuple[str, str, str] | None:
+    """A step that was skipped because it is done says so; dots give way to our own lines."""
+    migration = of(config)
+    if not isinstance(report, pytest.TestReport) or not migration.own_lines:
+        return None
+    row = migration.row_of(report.nodeid)
+    if report.when == "setup" and row is not None and row.state is RowState.SKIPPED_DONE:
+        return "already done", "", "ALREADY DONE"
+    if report.when == "call" or (report.when == "setup" and not report.passed):
+        return report.outcome, "", report.outcome.upper()
+    return None
+
+
+class _Lines:
+    """Writes a line for each test; registered where the terminal is ours."""
+
+    def __init__(self, migration: MigrationSession) -> None:
+        self._migration = migration
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write the line when the outcome is known."""
+        if report.when != "call" and not (report.when == "setup" and not report.passed):
+            return
+        row = self._migration.row_of(report.nodeid)
+        lines = self._migration.lines
+        if row is None:
+            mark = {"passed": "✓", "failed": "✗"}.get(report.outcome, "-")
+            declared = self._migration.by_node.get(report.nodeid)
+            name = declared.name if declared else report.nodeid.rpartition("::test_")[2]
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+            told = reason.rpartition(" depends on ")
+            reason = f"waits for {told[2]}" if declared and told[1] else reason
+            lines.result(mark, name, reason.removeprefix("Skipped: "), None)
+        elif row.state is RowState.SKIPPED_DONE:
+            lines.result("=", row.name, row.reason, None)
+        else:
+            lines.result(_MARKS.get(row.state, "-"), row.name, row.title, row.seconds)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Close the run; a session whose only failures are breached criteria has its own code."""
+    migration = of(session.config)
+    failures = session.config.stash[_FAILURES]
+    if exitstatus == pytest.ExitCode.TESTS_FAILED and failures and all(failures):
+        session.exitstatus = BREACHED
+    reporting: Reporting | None = session.config.pluginmanager.get_plugin("migration-reporting")
+    if reporting is not None and migration.declared and not session.config.option.collectonly:
+        reporting.write_junit()
+    if migration.began:
+        outcome = {0: "passed", 1: "failed", 2: "interrupted"}.get(int(exitstatus), "error")
+        migration.end(outcome)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The plan of a dry run, or the summary of a run."""
+    migration = of(config)
+    reporting: Reporting | None = config.pluginmanager.get_plugin("migration-reporting")
+    if reporting is None or not migration.declared or config.option.collectonly:
+        return
+    terminalreporter.section("migration")
+    lines = _plan_lines(migration) if migration.mode is Mode.DRY_RUN else reporting.summary()
+    for line in lines:
+        terminalreporter.write_line(line)
+
+
+def _plan_lines(migration: MigrationSession) -> list[str]:
+    plan = migration.plan()
+    lines = render(plan)
+    if migration.options.plan_out is not None:
+        migration.options.plan_out.write_text(plan.to_json(), encoding="utf-8")
+        lines.append(f"The plan is in {migration.options.plan_out}.")
+    for planned in plan.steps:
+        for change in planned.changes:
+            if change.irreversible:
+                approval = approval_id(migration.environment, planned.name, change)
+                lines.append(f"irreversible: {change.describe()} (--approve {approval})")
+    return lines
+
+
+def _print_status(migration: MigrationSession) -> None:
+    reporter: Any = migration.config.pluginmanager.get_plugin("terminalreporter")
+    reporter.section("status")
+    width = max(map(len, migration.declared))
+    phase = ""
+    for name in migration.graph.order:
+        declared, standing = migration.declared[name], migration.standing(name)
+        if declared.phase != phase:
+            phase = declared.phase
+            reporter.write_line(phase)
+        found = standing.checkpoint
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.started_at)) if found else ""
+        told = f"run {found.run}, attempt {found.attempt}, {when}" if found else ""
+        reason = standing.reason if standing.state is StepState.PENDING else ""
+        reporter.write_line(f"  {name:<{width}}  {standing.state:<11}  {told}  {reason}".rstrip())
+
+
+# -- fixtures --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def step(request: pytest.FixtureRequest) -> Step:
+    """The step that this test is: ``make`` actions, ``check``, ``publish``, read ``output``s."""
+    migration = of(request.config)
+    declared = migration.by_node.get(request.node.nodeid)
+    if declared is None:
+        raise pytest.UsageError(f"{request.node.nodeid} is no step; only steps can use 'step'.")
+    made = migration.begin_step(declared)
+    if made is None:
+        raise RuntimeError(f"step {declared.name} is done and should have been skipped")
+    return made
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest) -> Any:
+    """The environment's settings; what a step reads of them becomes its input."""
+    if request.node.nodeid in of(request.config).by_node:
+        return request.getfixturevalue("step").settings
+    return of(request.config).settings
+
+
+@pytest.fixture
+def criterion(request: pytest.FixtureRequest) -> Criterion:
+    """Judges and records a criterion: ``criterion.judge(row)``."""
+    return Criterion(request.node, of(request.config))
+
+
+@pytest.fixture
+def benchmark_clock(benchmark: Any) -> BenchmarkClock:
+    """A stopwatch that is this test's benchmark."""
+    return BenchmarkClock(benchmark)
+
+
+@pytest.fixture(scope="session")
+def migration(request: pytest.FixtureRequest) -> MigrationSession:
+    """The session: ``settings``, ``state``, and the checkpoints' outputs for validation."""
+    return of(request.config)

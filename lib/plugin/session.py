@@ -1,0 +1,347 @@
+"""One pytest session as a migration run: its store, its steps, and what came of each."""
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib.engine.changes import Change, ChangeKind, Json
+from lib.engine.fingerprint import digest
+from lib.engine.graph import StepGraph
+from lib.engine.plan import Plan, PlannedStep
+from lib.engine.run import Mode, Run, Standing, StepState
+from lib.engine.step import Step
+from lib.engine.store import Store
+from lib.engine.unknown import UnknownUntilApplied
+from lib.errors import MigrationError
+from lib.logs import CONTEXT, LOGGER
+from lib.plugin.options import Options
+from lib.plugin.selection import (
+    Argument,
+    refuse_unknown_components,
+    refuse_unmatched,
+    with_prerequisites,
+)
+from lib.plugin.steps import DeclaredStep, build_graph
+from lib.plugin.terminal import TerminalLines
+from lib.report import model
+
+
+class NotMigrated(MigrationError):
+    """A criterion needs what a step leaves, and that step is not done."""
+
+
+STEP = pytest.StashKey[Step]()
+"""Where an item keeps its step while it runs."""
+
+
+class MigrationSession:
+    """What the hooks share; everything that costs something is made when first asked for."""
+
+    def __init__(self, config: pytest.Config, options: Options) -> None:
+        self.config = config
+        self.options = options
+        self.steps_folder = config.rootpath / config.getini("migration_steps")
+        self.validation_folder = config.rootpath / config.getini("migration_validation")
+        self.arguments: list[Argument] = []
+        self.declared: dict[str, DeclaredStep] = {}
+        self.by_node: dict[str, DeclaredStep] = {}
+        self.selected: dict[str, bool] = {}
+        self.rows: dict[str, model.StepRow] = {}
+        self.criteria: list[model.CriterionRow] = []
+        self.started_at = time.time()
+        self.began = False
+        self.own_lines = False
+        self.lines = TerminalLines(config)
+
+    # -- made when first asked for ---------------------------------------------------------------
+
+    @cached_property
+    def settings(self) -> object:
+        """The environment's settings, from whoever implements the hook."""
+        return self.config.hook.pytest_migration_settings(
+            config=self.config, environment=self.options.environment
+        )
+
+    @cached_property
+    def state(self) -> Path:
+        """The folder for checkpoints."""
+        found = self.config.hook.pytest_migration_state(config=self.config)
+        return Path(found) if found is not None else self.config.rootpath / ".migration"
+
+    @property
+    def environment(self) -> str:
+        """The environment's short name, also where ``--env`` is a path."""
+        return Path(self.options.environment).stem
+
+    @cached_property
+    def store(self) -> Store | None:
+        """The checkpoint store; None where there is none and this session won't write one."""
+        location = self.options.checkpoint or str(self.state / f"{self.environment}.db")
+        writes = self.mode is Mode.APPLY and bool(self.selected) and not self.options.status
+        if not writes and "://" not in location and not Path(location).exists():
+            return None
+        return Store(location, create=writes)
+
+    @property
+    def mode(self) -> Mode:
+        """Whether steps are applied or only planned."""
+        return Mode.DRY_RUN if self.options.dry_run else Mode.APPLY
+
+    @cached_property
+    def graph(self) -> StepGraph:
+        """The graph of all steps, selected or not."""
+        return build_graph(self.declared.values())
+
+    @cached_property
+    def run(self) -> Run:
+        """The run over the store."""
+        run = Run(
+            self.store,
+            mode=self.mode,
+            environment=self.environment,
+            settings=self.settings,
+            protected=bool(getattr(self.settings, "protected", False)),
+            approved=self.options.approved,
+            world=lambda: self.config.hook.pytest_migration_world(config=self.config) or "",
+        )
+        run.sources = {name: each.source for name, each in self.declared.items()}
+        run.progress = self.lines.progress
+        if self.options.fresh:
+            run.ignore_checkpoints()
+        return run
+
+    # -- collection ------------------------------------------------------------------------------
+
+    def declare(self, steps: Iterable[DeclaredStep]) -> None:
+        """Take all steps; raises ``GraphError`` where they form no graph."""
+        found = list(steps)
+        build_graph(found)
+        self.declared = {each.name: each for each in found}
+        self.by_node = {each.item.nodeid: each for each in found}
+
+    def select(self, remaining: Sequence[pytest.Item]) -> list[pytest.Item]:
+        """The items to run, in order: steps with their prerequisites, then everything else."""
+        refuse_unmatched(self.arguments, [each.item for each in self.declared.values()])
+        refuse_unknown_components(self.options.components, self.declared.values())
+        chosen = [
+            self.by_node[item.nodeid].name
+            for item in remaining
+            if item.nodeid in self.by_node and self._wanted(item)
+        ]
+        others = [item for item in remaining if item.nodeid not in self.by_node]
+        if self.options.components or self.options.dry_run or self.options.status:
+            others = []
+        self.selected = self._with_prerequisites(chosen)
+        return [*(self.declared[name].item for name in self.selected), *others]
+
+    def _wanted(self, item: pytest.Item) -> bool:
+        components = self.options.components
+        if components and self.by_node[item.nodeid].component not in components:
+            return False
+        return any(argument.matches(item) for argument in self.arguments)
+
+    def _with_prerequisites(self, chosen: Sequence[str]) -> dict[str, bool]:
+        if not chosen:
+            return {}
+        self.selected = dict.fromkeys(chosen, True)
+        if self.options.force:
+            return {name: True for name in self.graph.order if name in self.selected}
+        found = with_prerequisites(chosen, self.graph, self.is_done)
+        brought = [name for name, was_chosen in found.items() if not was_chosen]
+        if brought and not self.options.prerequisites:
+            raise pytest.UsageError(
+                f"Prerequisites are not done: {', '.join(brought)}.\n"
+                "  expected: everything that the selected steps need is done\n"
+                "  to mend it: run them first, or leave --no-prerequisites away"
+            )
+        return dict(found)
+
+    def standing(self, name: str) -> Standing:
+        """How a step stands before it runs."""
+        if self.store is None:
+            return Standing(StepState.NOT_STARTED, "", None)
+        return self.run.standing(name)
+
+    def is_done(self, name: str) -> bool:
+        """Whether a step is finished and nothing that it read has changed."""
+        return self.standing(name).state is StepState.DONE
+
+    def row_of(self, nodeid: str) -> model.StepRow | None:
+        """What came of the step at a node id in this session."""
+        declared = self.by_node.get(nodeid)
+        return self.rows.get(declared.name) if declared is not None else None
+
+    # -- the run ---------------------------------------------------------------------------------
+
+    def begin(self, arguments: Sequence[str]) -> None:
+        """Take the lock, where this session has something to change; raises ``LockHeld``."""
+        waiting = [name for name in self.selected if not self.is_done(name)]
+        if self.mode is Mode.APPLY and waiting:
+            self.run.begin(arguments)
+            self.began = True
+            CONTEXT.run = self.run.number
+            LOGGER.info(
+                "run %s: %s of %s steps to do", self.run.number, len(waiting), len(self.selected)
+            )
+
+    def end(self, outcome: str) -> None:
+        """Record how the run ended and let go of everything."""
+        if self.began:
+            self.run.end(outcome)
+        if "store" in self.__dict__ and self.store is not None:
+            self.store.close()
+
+    def begin_step(self, declared: DeclaredStep) -> Step | None:
+        """The step to run, or None where it is done already."""
+        standing = self.standing(declared.name)
+        if standing.state is StepState.DONE:
+            self._record(declared, model.StepState.SKIPPED_DONE, None, reason=standing.reason)
+            return None
+        CONTEXT.phase, CONTEXT.step = declared.phase, declared.name
+        if standing.state is not StepState.NOT_STARTED:
+            LOGGER.info("%s: %s", declared.name, standing.reason)
+        unfinished = tuple(
+            each
+            for each in self._needs(declared.name)
+            if not self.is_done(each) and not self._changes_nothing(each)
+        )
+        step = Step(
+            declared.name,
+            self.run,
+            deadline_seconds=declared.deadline_seconds,
+            unfinished=unfinished,
+        )
+        step.told = lambda text: LOGGER.info("%s: %s", declared.name, text)
+        declared.item.stash[STEP] = step
+        return step
+
+    def _changes_nothing(self, name: str) -> bool:
+        """Whether a dry run has seen that this step would leave the world as it is."""
+        row = self.rows.get(name)
+        planned = row is not None and row.state is model.StepState.PLANNED
+        return planned and all(each.kind is ChangeKind.NONE for each in row.changes)  # type: ignore[union-attr]
+
+    def _needs(self, name: str) -> list[str]:
+        needed = self.graph.closure([name])
+        return [each for each in self.graph.order if each in needed and each != name]
+
+    def end_step(self, declared: DeclaredStep, error: BaseException | None) -> bool:
+        """Write what came of a step; True where an error is none (a plan that can't know)."""
+        step = declared.item.stash[STEP]
+        absorbed = isinstance(error, UnknownUntilApplied) and step.dry_run
+        if absorbed:
+            if not step.changes:
+                change = Change(ChangeKind.UNKNOWN, declared.title, reason=str(error))
+                step.changes.append(change)
+            error = None
+        checkpoint = step.finish(error)
+        if error is not None:
+            interrupted = checkpoint is not None and checkpoint.state == "running"
+            state = model.StepState.INTERRUPTED if interrupted else model.StepState.FAILED
+        else:
+            state = model.StepState.PLANNED if step.dry_run else model.StepState.DONE
+        self._record(declared, state, step, error=error)
+        CONTEXT.step = ""
+        return absorbed
+
+    def _record(
+        self,
+        declared: DeclaredStep,
+        state: model.StepState,
+        step: Step | None,
+        *,
+        reason: str = "",
+        error: BaseException | None = None,
+    ) -> None:
+        found = self.standing(declared.name).checkpoint if step is None else None
+        row = model.StepRow(
+            name=declared.name,
+            title=declared.title,
+            phase=declared.phase,
+            component=declared.component,
+            state=state,
+            reason=reason,
+            started_at=found.started_at if found else (step.started_at if step else None),
+            seconds=found.seconds if found else (time.time() - step.started_at if step else 0.0),
+            attempt=found.attempt if found else (step.attempt if step else 0),
+            retries=step.retries if step else 0,
+            run=found.run if found else (self.run.number if step else 0),
+            changes=found.changes if found else (tuple(step.changes) if step else ()),
+            error=step.shown(error) if step and error is not None else "",
+            notes=tuple(step.notes) if step else (),
+        )
+        self.rows[row.name] = row
+
+    # -- what it leaves --------------------------------------------------------------------------
+
+    def plan(self) -> Plan:
+        """The plan that a dry run found."""
+        steps = []
+        for name in self.selected:
+            row = self.rows.get(name)
+            if row is None:
+                continue
+            done = row.state is model.StepState.SKIPPED_DONE
+            steps.append(
+                PlannedStep(
+                    name, row.phase, "done" if done else "", () if done else tuple(row.changes)
+                )
+            )
+        return Plan(self.environment, tuple(steps), digest(self.settings))
+
+    def standings(self) -> Mapping[str, Standing]:
+        """How every declared step stands now."""
+        return {name: self.standing(name) for name in self.graph.order}
+
+    def output(self, step: str, name: str) -> Any:
+        """What a finished step published; raises ``NotMigrated`` where it is not finished."""
+        outputs = self.run.outputs(step)
+        if name not in outputs:
+            raise NotMigrated(
+                f"Step {step} is not done in environment {self.environment}.",
+                expected="a finished migration",
+                remedy="run pytest phases/ first",
+            )
+        return outputs[name]
+
+    def finished_steps(self) -> list[dict[str, Json]]:
+        """Every finished step as its checkpoint has it, in order; outputs are left out."""
+        found: list[dict[str, Json]] = []
+        for name in self.graph.order:
+            left = self.run.checkpoint(name)
+            if left is not None and left.state == "done":
+                found.append(
+                    {
+                        "step": name,
+                        "phase": self.declared[name].phase,
+                        "component": self.declared[name].component,
+                        "run": left.run,
+                        "attempt": left.attempt,
+                        "started_at": left.started_at,
+                        "seconds": left.seconds,
+                        "changes": [each.to_json() for each in left.changes],
+                    }
+                )
+        return found
+
+    def facts(self) -> dict[str, str]:
+        """The head of the report."""
+        facts = {"environment": self.environment}
+        for more in self.config.hook.pytest_migration_facts(config=self.config):
+            facts.update(more)
+        facts["python"] = ".".join(map(str, sys.version_info[:3]))
+        return facts
+
+
+MIGRATION = pytest.StashKey[MigrationSession]()
+"""Where a config keeps its session."""
+
+
+def of(config: pytest.Config) -> MigrationSession:
+    """The session of a config."""
+    return config.stash[MIGRATION]

@@ -1,0 +1,119 @@
+"""Phase 2, Infrastructure: project, Redis instance, workstations, and who may do what."""
+
+import pytest
+
+pytestmark = pytest.mark.infrastructure
+
+
+@pytest.mark.component("core-infrastructure")
+@pytest.mark.dependency(name="project", depends=["permissions", "packages"], scope="session")
+def test_the_project_stands_under_its_organization(step, settings, cloud):
+    """The project exists under its organization and has its labels."""
+    project = step.make(cloud.project(settings.project))
+    step.publish(name=project.name)
+
+
+@pytest.mark.component("core-infrastructure")
+@pytest.mark.dependency(name="services", depends=["project"], scope="session")
+def test_the_services_are_enabled(step, settings, cloud):
+    """Every API that the platform uses is enabled in the project."""
+    step.make(cloud.services(settings.project))
+
+
+@pytest.mark.component("core-infrastructure")
+@pytest.mark.dependency(name="agent-memory", depends=["services"], scope="session")
+def test_agent_memory_exists(step, settings, cloud):
+    """Redis instance agent-memory exists."""
+    instance = step.make(cloud.redis_instance(settings.project, settings.network, settings.redis))
+    step.publish(host=instance.host, port=instance.port)
+
+
+@pytest.mark.component("workstation-setup")
+@pytest.mark.dependency(name="ai-development", depends=["services"], scope="session")
+def test_the_workstation_cluster_exists(step, settings, cloud):
+    """Workstation cluster ai-development exists."""
+    step.make(cloud.workstation_cluster(settings.project, settings.network, settings.workstations))
+
+
+@pytest.mark.component("workstation-setup")
+@pytest.mark.dependency(name="gpu-config", depends=["ai-development"], scope="session")
+def test_the_configuration_has_gpus(step, settings, cloud):
+    """The workstations' configuration has a machine type with GPUs that go with it."""
+    step.make(cloud.workstation_config(settings.project, settings.workstations))
+
+
+@pytest.mark.component("workstation-setup")
+@pytest.mark.dependency(name="first-workstation", depends=["gpu-config"], scope="session")
+def test_a_workstation_exists(step, settings, cloud):
+    """A workstation exists."""
+    step.make(cloud.workstation(settings.project, settings.workstations))
+
+
+@pytest.mark.component("workstation-setup")
+@pytest.mark.dependency(name="workstation-starts", depends=["first-workstation"], scope="session")
+def test_the_workstation_starts(step, settings, cloud):
+    """The workstation starts and answers; afterwards it is stopped, as it costs while it runs."""
+    from lib.orchestra.workstations import start_and_stop
+
+    started = step.check(
+        "workstation start",
+        lambda: start_and_stop(cloud, settings.project, settings.workstations),
+        writes=True,
+    )
+    step.publish(seconds=started.seconds)
+
+
+@pytest.mark.component("security-configuration")
+@pytest.mark.dependency(name="service-account", depends=["services"], scope="session")
+def test_the_service_account_has_the_least_it_needs(step, settings, cloud):
+    """The agents' service account exists and holds the roles that it needs."""
+    from lib.orchestra.permissions import SERVICE_ACCOUNT_ROLES
+
+    account = step.make(cloud.service_account(settings.project))
+    step.make(cloud.project_roles(f"serviceAccount:{account.email}", SERVICE_ACCOUNT_ROLES))
+    step.publish(email=account.email)
+
+
+@pytest.mark.component("security-configuration")
+@pytest.mark.dependency(name="agent-memory-auth", depends=["agent-memory"], scope="session")
+def test_agent_memory_asks_for_a_password(step, settings, cloud, platform):
+    """Redis instance agent-memory has AUTH on; its string is in Secret Manager."""
+    from lib.orchestra.platform import REDIS_AUTH
+
+    step.make(cloud.redis_auth(settings.project, settings.redis))
+    step.make(cloud.secret(REDIS_AUTH, platform.redis_auth))
+
+
+@pytest.mark.component("security-configuration")
+@pytest.mark.dependency(
+    name="application-role",
+    depends=["indexes-and-constraints", "rows-verified", "service-account"],
+    scope="session",
+)
+def test_the_application_has_a_role_of_its_own(step, settings, cloud, platform):
+    """The application has a database role that reads and writes rows and changes no schema."""
+    from lib.orchestra.platform import APPLICATION_PASSWORD, new_secret
+    from lib.orchestra.relational import application_role
+
+    step.make(cloud.secret(APPLICATION_PASSWORD, new_secret))
+    step.make(
+        application_role(
+            platform.database(step), settings, lambda: platform.secret(APPLICATION_PASSWORD)
+        )
+    )
+
+
+@pytest.mark.component("security-configuration")
+@pytest.mark.dependency(
+    name="secret-access",
+    depends=["application-role", "agent-memory-auth", "service-account"],
+    scope="session",
+)
+def test_only_the_service_account_reads_its_secrets(step, cloud):
+    """The service account may read the three secrets of its own, one by one."""
+    from lib.orchestra.platform import API_TOKEN, APPLICATION_PASSWORD, REDIS_AUTH, new_secret
+
+    member = f"serviceAccount:{step.output('service-account', 'email')}"
+    step.make(cloud.secret(API_TOKEN, new_secret))
+    for secret in (APPLICATION_PASSWORD, REDIS_AUTH, API_TOKEN):
+        step.make(cloud.secret_access(secret, member))

@@ -1,0 +1,149 @@
+"""Phase 3, Database: AlloyDB, the schema, and the data of PostgreSQL and Redis."""
+
+import pytest
+
+pytestmark = pytest.mark.database
+
+
+@pytest.mark.component("alloydb-setup")
+@pytest.mark.dependency(name="agent-storage", depends=["services"], scope="session")
+def test_agent_storage_exists(step, settings, cloud, platform):
+    """AlloyDB cluster agent-storage exists; its administrator's password is in Secret Manager."""
+    from lib.orchestra.platform import ADMIN_PASSWORD, new_secret
+
+    step.make(cloud.secret(ADMIN_PASSWORD, new_secret))
+    step.make(
+        cloud.alloydb_cluster(
+            settings.project,
+            settings.network,
+            settings.alloydb,
+            lambda: platform.secret(ADMIN_PASSWORD),
+        )
+    )
+
+
+@pytest.mark.component("alloydb-setup")
+@pytest.mark.dependency(name="agent-storage-primary", depends=["agent-storage"], scope="session")
+def test_agent_storage_has_a_primary_instance(step, settings, cloud):
+    """AlloyDB cluster agent-storage has a primary instance."""
+    primary = step.make(cloud.alloydb_instance(settings.project, settings.alloydb))
+    step.publish(address=primary.ip_address)
+
+
+@pytest.mark.component("alloydb-setup")
+@pytest.mark.dependency(name="database", depends=["agent-storage-primary"], scope="session")
+def test_the_database_exists(step, settings, platform):
+    """The primary instance has the database that the rows will live in."""
+    from lib.orchestra.relational import create_database
+
+    server = platform.database(step, "postgres")
+    step.make(create_database(server, settings.alloydb.database))
+
+
+@pytest.mark.component("alloydb-setup")
+@pytest.mark.dependency(
+    name="extensions", depends=["database", "source-postgresql"], scope="session"
+)
+def test_the_extensions_are_there(step, relational):
+    """The database has every extension that the source uses."""
+    if relational is None:
+        return step.note("no PostgreSQL source: no extensions to move")
+    step.make(relational.extensions())
+
+
+@pytest.mark.component("schema-migration")
+@pytest.mark.dependency(name="roles", depends=["extensions"], scope="session")
+def test_the_roles_are_there(step, relational):
+    """The source's roles and their memberships are on the target."""
+    if relational is None:
+        return step.note("no PostgreSQL source: no roles to move")
+    step.make(relational.roles())
+
+
+@pytest.mark.component("schema-migration")
+@pytest.mark.dependency(name="tables", depends=["roles"], scope="session")
+def test_the_tables_are_there(step, relational):
+    """Types, functions, tables, views and sequences are on the target, still without indexes."""
+    if relational is None:
+        return step.note("no PostgreSQL source: no tables to move")
+    step.make(relational.pre_data())
+
+
+@pytest.mark.component("data-migration")
+@pytest.mark.dependency(name="rows", depends=["tables", "disk"], scope="session")
+def test_the_rows_are_copied(step, relational):
+    """Every row of the source is on the target."""
+    if relational is None:
+        return step.note("no PostgreSQL source: no rows to move")
+    step.make(relational.rows())
+
+
+@pytest.mark.component("data-migration")
+@pytest.mark.dependency(name="large-objects", depends=["tables"], scope="session")
+def test_the_large_objects_are_copied(step, relational):
+    """Every large object of the source is on the target."""
+    if relational is None:
+        return step.note("no PostgreSQL source: no large objects to move")
+    step.make(relational.large_objects())
+
+
+@pytest.mark.component("schema-migration")
+@pytest.mark.dependency(name="indexes-and-constraints", depends=["rows"], scope="session")
+def test_indexes_and_constraints_are_there(step, relational):
+    """Indexes, constraints and triggers are on the target, made after the rows."""
+    if relational is None:
+        return step.note("no PostgreSQL source: no indexes to move")
+    step.make(relational.post_data())
+
+
+@pytest.mark.component("data-migration")
+@pytest.mark.dependency(name="sequences", depends=["rows"], scope="session")
+def test_sequences_stand_where_they_stood(step, relational):
+    """Every sequence gives the number next that it would have given on the source."""
+    if relational is None:
+        return step.note("no PostgreSQL source: no sequences to move")
+    step.make(relational.sequences())
+
+
+@pytest.mark.component("data-migration")
+@pytest.mark.dependency(
+    name="materialised-views", depends=["indexes-and-constraints"], scope="session"
+)
+def test_materialised_views_are_filled(step, relational):
+    """Every materialised view that is filled on the source is filled on the target."""
+    if relational is None:
+        return step.note("no PostgreSQL source: no materialised views to fill")
+    step.make(relational.materialised_views())
+
+
+@pytest.mark.component("data-migration")
+@pytest.mark.dependency(
+    name="rows-verified",
+    depends=["rows", "large-objects", "sequences", "materialised-views"],
+    scope="session",
+)
+def test_source_and_target_hold_the_same_rows(step, relational):
+    """Every row, sequence, large object and definition agrees between source and target."""
+    if relational is None:
+        return step.note("no PostgreSQL source: no rows to compare")
+    found = step.check("rows agree", relational.verified(schema=True).verify)
+    step.note(f"{found.rows:,} rows in {len(found.tables)} tables agree")
+
+
+@pytest.mark.component("data-migration")
+@pytest.mark.dependency(name="keys", depends=["agent-memory-auth", "source-redis"], scope="session")
+def test_the_keys_are_copied(step, keyspace):
+    """Every Redis key of the source is on the target, with its type and expiry."""
+    if keyspace is None:
+        return step.note("no Redis source: no keys to move")
+    step.make(keyspace.copied())
+
+
+@pytest.mark.component("data-migration")
+@pytest.mark.dependency(name="keys-verified", depends=["keys"], scope="session")
+def test_source_and_target_hold_the_same_keys(step, keyspace):
+    """Every Redis key agrees between source and target, looked at from both sides."""
+    if keyspace is None:
+        return step.note("no Redis source: no keys to compare")
+    found = step.check("Redis keys agree", keyspace.compare)
+    step.note(found.describe())

@@ -1,0 +1,68 @@
+"""Phase 5, APIs: the agent API on Cloud Run, its settings, and whether every endpoint answers."""
+
+import pytest
+
+pytestmark = pytest.mark.apis
+
+
+@pytest.mark.component("api-deployment")
+@pytest.mark.dependency(name="api-schema", depends=["application-role"], scope="session")
+def test_the_api_has_its_tables(step, settings, platform):
+    """The API's own tables exist, and the application's role may use them."""
+    from lib.orchestra.api import schema
+
+    step.make(schema(platform.database(step), settings.alloydb.application_role))
+
+
+@pytest.mark.component("api-deployment")
+@pytest.mark.dependency(
+    name="agent-api",
+    depends=["api-schema", "secret-access", "vector-search-tuned", "search-breaker", "keys"],
+    scope="session",
+)
+def test_the_api_is_deployed(step, settings, cloud):
+    """Cloud Run service agent-api serves its newest revision, with its settings and secrets."""
+    from lib.orchestra.api import SECRETS, variables
+
+    service = step.make(
+        cloud.run_service(
+            settings.project,
+            settings.api,
+            variables(step, settings),
+            SECRETS,
+            step.output("service-account", "email"),
+            settings.network if settings.target == "google" else None,
+        )
+    )
+    step.publish(uri=service.uri)
+
+
+@pytest.mark.component("api-configuration")
+@pytest.mark.dependency(name="api-invoker", depends=["agent-api"], scope="session")
+def test_the_right_callers_may_invoke_the_api(step, settings, cloud):
+    """The members that the settings name may call the service."""
+    step.make(cloud.run_invoker(settings.project, settings.api))
+
+
+@pytest.mark.component("api-configuration")
+@pytest.mark.dependency(name="api-ready", depends=["api-invoker"], scope="session")
+def test_the_api_reaches_its_stores(step):
+    """The API is ready: it reaches its database and its cache with the settings it was given."""
+    from lib.orchestra.api import readiness
+
+    uri = step.output("agent-api", "uri")
+    step.note(step.check("API readiness", lambda: readiness(uri)))
+
+
+@pytest.mark.component("api-testing")
+@pytest.mark.dependency(name="api-endpoints", depends=["api-ready"], scope="session")
+def test_every_endpoint_answers_rightly(step, platform):
+    """Every endpoint of the API answers rightly, also to what it should refuse."""
+    from lib.orchestra.api import check_endpoints
+    from lib.orchestra.platform import API_TOKEN
+
+    uri = step.output("agent-api", "uri")
+    checked = step.check(
+        "API endpoints", lambda: check_endpoints(uri, platform.secret(API_TOKEN)), writes=True
+    )
+    step.note(f"{checked} requests were answered rightly")
