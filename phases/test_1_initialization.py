@@ -7,9 +7,10 @@ pytestmark = pytest.mark.initialization
 
 @pytest.mark.component("environment-detection")
 @pytest.mark.dependency(name="environment", depends=[], scope="session")
-def test_the_environment_is_known(step, settings, platform):
-    """It is known where the migration runs and which target follows from that."""
+def test_the_environment_is_known(step, settings, platform, cloud):
+    """It is known where the migration runs and which target follows from that; it answers."""
     step.note(f"runs on {platform.where}")
+    step.note(f"target at {cloud.target.endpoint or 'googleapis.com'}")
     step.note(f"target: {settings.target}, project {settings.project.id}")
     step.publish(where=str(platform.where.kind), target=settings.target)
 

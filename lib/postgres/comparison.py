@@ -22,12 +22,16 @@ from lib.postgres.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class CompareOptions:
-    """How contents are compared; ``shown`` bounds the differences that are narrowed to rows."""
+    """How contents are compared; ``shown`` bounds the differences that are narrowed to rows.
+
+    With ``additions``, tables that only the target has are no difference.
+    """
 
     workers: int = 2
     chunk_bytes: int = CHUNK_BYTES
     exclude_tables: tuple[str, ...] = ()
     shown: int = 20
+    additions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,9 @@ def compare(
 def _compare(old: Snapshot, new: Snapshot, options: CompareOptions) -> Comparison:
     mine = catalog.tables(old.connection, options.exclude_tables)
     theirs = catalog.tables(new.connection, options.exclude_tables)
+    if options.additions:
+        known = {table.identity for table in mine}
+        theirs = [table for table in theirs if table.identity in known]
     sides = ((old, mine), (new, theirs))
     work = [
         (side, snapshot, table, chunk)
