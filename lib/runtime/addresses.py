@@ -3,14 +3,18 @@
 import hashlib
 import ipaddress
 import os
+import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from lib.runtime.errors import AddressInUse
 
 LEAVING_SECONDS = 1.0  # the system needs a moment to bury a killed server
 _LISTEN = "0A"
+_DELETED = " (deleted)"
+_SERVERS = ("postgres", "valkey-server")
 
 
 def subnet(state: Path, purpose: str = "") -> str:
@@ -35,9 +39,13 @@ def free(host: str, port: int) -> bool:
 
 
 def require_free(host: str, port: int, purpose: str) -> None:
-    """Raise ``AddressInUse``, naming the process that listens there and doesn't go away."""
+    """Raise ``AddressInUse``, naming the process that listens there and doesn't go away.
+
+    A server whose data folder was deleted under it serves nobody any more and is ended.
+    """
     deadline = time.monotonic() + LEAVING_SECONDS
     while not free(host, port):
+        _end_orphan(host, port)
         if time.monotonic() < deadline:
             time.sleep(0.01)
             continue
@@ -51,15 +59,35 @@ def require_free(host: str, port: int, purpose: str) -> None:
 
 def holder(host: str, port: int) -> str:
     """Who listens there, e.g. ``"redis-server (process 4711)"``, as far as this user may see."""
+    process = _process(host, port)
+    if process is None:
+        return "a process of another user"
+    try:
+        return f"{(process / 'comm').read_text().strip()} (process {process.name})"
+    except OSError:
+        return "a process that has just ended"
+
+
+def _process(host: str, port: int) -> Path | None:
+    """The folder below /proc of whoever listens there, as far as this user may see."""
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(host, port)}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             links = [os.path.join(process, "fd", name) for name in os.listdir(process / "fd")]
-            if any(_target(link) in sockets for link in links):
-                return f"{(process / 'comm').read_text().strip()} (process {process.name})"
         except OSError:
             continue  # it ended meanwhile, or belongs to somebody else
-    return "a process of another user"
+        if any(_target(link) in sockets for link in links):
+            return process
+    return None
+
+
+def _end_orphan(host: str, port: int) -> None:
+    process = _process(host, port)
+    if process is None or not _target(str(process / "cwd")).endswith(_DELETED):
+        return
+    if Path(_target(str(process / "exe"))).name.removesuffix(_DELETED) in _SERVERS:
+        with suppress(OSError):
+            os.kill(int(process.name), signal.SIGKILL)
 
 
 def _target(link: str) -> str:

@@ -128,6 +128,9 @@ class Searcher:
 
     def _prepare(self, connection: Connection) -> None:
         register(connection)
+        # The planner counts no cost for vectors that are stored out of line, and so would rather
+        # read a whole table of long ones than use the index (pgvector README, Performance).
+        connection.execute("set enable_seqscan = off")
         if self._value is not None:
             connection.execute(
                 "select set_config(%s, %s, false)", (self._parameter, str(self._value))
