@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lib.plugin.session import MigrationSession, of
-from lib.report.model import ConnectionRow
+from lib.report.model import ConnectionRow, CriterionRow
 from lib.settings import ROOT, Settings, environment_file, load_settings
 
 if TYPE_CHECKING:
@@ -79,6 +79,12 @@ def pytest_migration_connections(config: pytest.Config) -> Sequence[ConnectionRo
     outputs = of(config).run.outputs("inventory-written")
     rows: Any = outputs.get("connections", [])
     return [ConnectionRow(**row) for row in rows]
+
+
+def pytest_migration_criteria(config: pytest.Config) -> Sequence[CriterionRow]:
+    """The criteria that component performance-validation measured."""
+    rows: Any = of(config).run.outputs("criteria").get("rows", [])
+    return [CriterionRow.from_json(row) for row in rows]
 
 
 @pytest.fixture(scope="session")

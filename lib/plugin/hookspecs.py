@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.report.model import ConnectionRow
+from lib.report.model import ConnectionRow, CriterionRow
 
 
 @pytest.hookspec(firstresult=True)
@@ -31,6 +31,12 @@ def pytest_migration_facts(config: pytest.Config) -> Mapping[str, str]:
 @pytest.hookspec
 def pytest_migration_connections(config: pytest.Config) -> Sequence[ConnectionRow]:
     """What now exists and how to connect to it, for the report."""
+    raise NotImplementedError
+
+
+@pytest.hookspec
+def pytest_migration_criteria(config: pytest.Config) -> Sequence[CriterionRow]:
+    """Criteria as a step has measured them, for the report of a session that measures none."""
     raise NotImplementedError
 
 

@@ -2,6 +2,7 @@
 
 import time
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,13 @@ class Reporting:
         """The report of this session."""
         session = self._session
         config = session.config
-        connections = [
-            row for rows in config.hook.pytest_migration_connections(config=config) for row in rows
-        ]
+        connections = chain.from_iterable(config.hook.pytest_migration_connections(config=config))
+        earlier = chain.from_iterable(config.hook.pytest_migration_criteria(config=config))
         return build(
             declared=[each.declaration() for each in self._in_order()],
             results=session.rows.values(),
             standings=session.standings(),
-            criteria=session.criteria,
+            criteria=session.criteria or earlier,
             connections=connections,
             environment=session.facts(),
             run=session.run.number or self._last_run(),

@@ -1,0 +1,104 @@
+"""Command line of the embedded Google Cloud: ``python -m lib.localcloud COMMAND``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from lib.errors import MigrationError
+from lib.localcloud import lifecycle
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; expected failures are told on standard error with exit code 1."""
+    options = _parser().parse_args(arguments)
+    state = Path(options.state).absolute() if options.state else lifecycle.default_state()
+    try:
+        return _run(options, state)
+    except MigrationError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--state", metavar="DIR", help="state folder")
+    common.add_argument("--json", action="store_true", help="print JSON")
+    serving = argparse.ArgumentParser(add_help=False)
+    serving.add_argument("--operation-seconds", type=float, default=0.05, metavar="S",
+                         help="how long an operation takes at least (default 0.05)")  # fmt: skip
+    serving.add_argument("--host", default="", help="loopback address (default: by state folder)")
+    serving.add_argument("--port", type=int, default=8443)
+    parser = argparse.ArgumentParser(prog="python -m lib.localcloud", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("start", parents=[common, serving], help="serve in the background")
+    commands.add_parser("serve", parents=[common, serving], help="serve in the foreground")
+    commands.add_parser("status", parents=[common], help="what runs where")
+    commands.add_parser("stop", parents=[common], help="stop the server and its instances")
+    reset = commands.add_parser("reset", parents=[common], help="remove all resources")
+    reset.add_argument("--yes", action="store_true", help="do not ask")
+    token = commands.add_parser("token", parents=[common], help="a principal's bearer token")
+    token.add_argument("--principal", required=True, metavar="user:NAME@DOMAIN")
+    return parser
+
+
+def _run(options: argparse.Namespace, state: Path) -> int:
+    match options.command:
+        case "start":
+            return _start(options, state)
+        case "serve":
+            lifecycle.serve(
+                state, operation_seconds=options.operation_seconds,
+                host=options.host, port=options.port,
+            )  # fmt: skip
+        case "status":
+            return _status(options, state)
+        case "stop":
+            print("stopped" if lifecycle.stop(state) else "was not running", file=sys.stderr)
+        case "reset":
+            return _reset(options, state)
+        case "token":
+            print(lifecycle.token(state, options.principal))
+    return 0
+
+
+def _start(options: argparse.Namespace, state: Path) -> int:
+    serving = lifecycle.start(
+        state, operation_seconds=options.operation_seconds, host=options.host, port=options.port
+    )
+    if options.json:
+        print(lifecycle.as_json(serving))
+    else:
+        print(f"embedded Google Cloud on {serving.endpoint} (process {serving.pid})")
+        print(f"  authority {serving.ca}\n  token     {serving.token}\n  state     {serving.state}")
+    return 0
+
+
+def _status(options: argparse.Namespace, state: Path) -> int:
+    serving = lifecycle.running(state)
+    resources = lifecycle.resources(state)
+    if options.json:
+        where = json.loads(lifecycle.as_json(serving)) if serving else None
+        print(json.dumps({"server": where, "resources": resources}))
+    else:
+        where = f"process {serving.pid} on {serving.endpoint}" if serving else "not running"
+        print(f"embedded Google Cloud: {where} ({state})")
+        for found in resources:
+            print("  " + "  ".join(filter(None, found.values())))
+    return 0 if serving else 3
+
+
+def _reset(options: argparse.Namespace, state: Path) -> int:
+    if not options.yes:
+        if not sys.stdin.isatty():
+            print("reset removes every resource and its data; give --yes", file=sys.stderr)
+            return 2
+        answer = input(f"Remove every resource and its data below {state}? [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
+            return 1
+    lifecycle.reset(state)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

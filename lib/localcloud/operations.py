@@ -1,0 +1,165 @@
+"""Long-running operations that survive a kill: accepted in a transaction, resumed at start."""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from google.longrunning import operations_pb2
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from lib.errors import MigrationError
+from lib.localcloud import errors
+from lib.localcloud.store import OperationRow, Store
+
+log = logging.getLogger(__name__)
+
+Finish = Callable[[], Message]
+Work = Callable[[OperationRow], Finish]
+
+
+class Operations:
+    """Accepts, runs and reports operations.
+
+    ``workers`` finds the function that does an operation's work.  The work must be repeatable:
+    after a kill it runs again from the beginning.  What it returns is called in the transaction
+    that marks the operation done, and yields the response.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        seconds: float,
+        work: Callable[[OperationRow], Finish],
+        fail: Callable[[OperationRow, errors.RpcError], None],
+        metadata: Callable[[OperationRow], Message | None],
+    ) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._work = work
+        self._fail = fail
+        self._metadata = metadata
+        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="operation")
+        self._stopping = threading.Event()
+        self._finished = threading.Condition()
+
+    def accept(
+        self, *, name: str, service: str, rpc: str, kind: str, target: str, payload: bytes = b""
+    ) -> OperationRow:
+        """Keep a new operation; call in the transaction that changes its resource."""
+        row = OperationRow(name, service, rpc, kind, target, payload, time.time(), None, None, None)
+        self._store.put_operation(row)
+        return row
+
+    def begin(self, row: OperationRow) -> None:
+        """Start working; call after the transaction that accepted the operation."""
+        self._pool.submit(self._run, row)
+
+    def resume(self) -> int:
+        """Start every operation that an earlier server left under way; returns how many."""
+        rows = self._store.open_operations()
+        for row in rows:
+            self.begin(row)
+        return len(rows)
+
+    def stop(self) -> None:
+        """Take up no more work; what is under way is resumed by the next server."""
+        self._stopping.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def wait(self, name: str, seconds: float) -> OperationRow:
+        """The operation once it is done, or as it is after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        with self._finished:
+            while True:
+                row = self._store.operation(name)
+                if row is None:
+                    raise errors.not_found(name, "Operation")
+                left = deadline - time.monotonic()
+                if row.done is not None or left <= 0:
+                    return row
+                self._finished.wait(min(left, 1.0))
+
+    def message(self, row: OperationRow) -> operations_pb2.Operation:
+        """The operation on the wire."""
+        operation = operations_pb2.Operation(name=row.name, done=row.done is not None)
+        metadata = self._metadata(row)
+        if metadata is not None:
+            operation.metadata.Pack(metadata)
+        if row.error is not None:
+            operation.error.CopyFrom(status_pb2.Status.FromString(row.error))
+        elif row.response is not None:
+            operation.response.ParseFromString(row.response)
+        return operation
+
+    def _run(self, row: OperationRow) -> None:
+        try:
+            finish = self._work(row)
+            self._stopping.wait(max(0.0, row.created + self._seconds - time.time()))
+            if self._stopping.is_set():
+                return
+            with self._store.transaction():
+                response = packed(finish())
+                self._store.finish_operation(row.name, time.time(), None, response)
+        except errors.RpcError as error:
+            self._failed(row, error)
+        except MigrationError as error:
+            self._failed(row, errors.internal(str(error)))
+        except Exception as error:
+            log.exception("operation %s on %s failed", row.rpc, row.target)
+            self._failed(row, errors.internal(f"{type(error).__name__}: {error}"))
+        with self._finished:
+            self._finished.notify_all()
+
+    def _failed(self, row: OperationRow, error: errors.RpcError) -> None:
+        if self._stopping.is_set():
+            return
+        log.warning("operation %s on %s failed: %s", row.rpc, row.target, error.message)
+        with self._store.transaction():
+            self._fail(row, error)
+            self._store.finish_operation(
+                row.name, time.time(), error.status.SerializeToString(), None
+            )
+
+
+def packed(message: Message) -> bytes:
+    """A message as the bytes of an ``Any``."""
+    holder = operations_pb2.Operation()
+    holder.response.Pack(message)
+    content: bytes = holder.response.SerializeToString()
+    return content
+
+
+def new_name(parent: str) -> str:
+    """A fresh operation name below ``parent`` (empty for the root)."""
+    own = f"operations/operation-{time.time_ns() // 1_000_000}-{uuid.uuid4().hex[:16]}"
+    return f"{parent}/{own}" if parent else own
+
+
+def standard_metadata(row: OperationRow, kind: type[Message] | None) -> Message | None:
+    """The usual metadata fields, as far as the API's metadata type has them."""
+    if kind is None:
+        return None
+    metadata: Any = kind()
+    fields = kind.DESCRIPTOR.fields_by_name
+    if "create_time" in fields:
+        metadata.create_time.FromNanoseconds(int(row.created * 1e9))
+    if "end_time" in fields and row.done is not None:
+        metadata.end_time.FromNanoseconds(int(row.done * 1e9))
+    for field, value in (
+        ("target", row.target), ("verb", _verb(row.rpc)), ("api_version", "v1"),
+    ):  # fmt: skip
+        if field in fields and fields[field].message_type is None:
+            setattr(metadata, field, value)
+    return metadata
+
+
+def _verb(rpc: str) -> str:
+    for verb in ("create", "update", "delete", "start", "stop"):
+        if rpc.lower().startswith(verb):
+            return verb
+    return rpc.lower()

@@ -1,0 +1,121 @@
+"""The gRPC server: TLS on one port for all services, bearer tokens, errors on the wire."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import grpc  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
+from grpc_status import rpc_status
+
+from lib.errors import MigrationError
+from lib.localcloud import certificates, errors
+from lib.localcloud.core import Call, Core
+from lib.localcloud.service import Service
+from lib.localcloud.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+THREADS: Final = 24
+OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_send_message_length", 64 << 20),
+)
+
+
+class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Finds the service by the path of a call; decoding waits until the service is loaded."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        """A handler for the path, or None: the client then sees UNIMPLEMENTED."""
+        owner, _, rpc = details.method.strip("/").rpartition("/")
+        service = self._core.service(owner)
+        if service is None or service.method(rpc) is None:
+            return None
+        return grpc.unary_unary_rpc_method_handler(
+            lambda body, context: self._answer(service, rpc, body, context)
+        )
+
+    def _answer(self, service: Service, rpc: str, body: bytes, context: Any) -> bytes:
+        method = service.method(rpc)
+        assert method is not None
+        try:
+            header = dict(context.invocation_metadata()).get("authorization", "")
+            principal = self._core.identities.principal(header)
+            request = method.request.FromString(body)
+            response = service.handle(Call(self._core, principal, method), request)
+            answer: bytes = response.SerializeToString()
+            return answer
+        except errors.RpcError as error:
+            log.info("%s: %s", rpc, error.message)
+            _abort(context, error)
+        except DecodeError:
+            _abort(context, errors.invalid("request", "the request cannot be decoded"))
+        except MigrationError as error:
+            log.warning("%s: %s", rpc, error)
+            _abort(context, errors.internal(str(error)))
+        except Exception as error:
+            log.exception("%s failed", rpc)
+            _abort(context, errors.internal(f"{type(error).__name__}: {error}"))
+        raise AssertionError("abort returns never")
+
+
+def _abort(context: Any, error: errors.RpcError) -> None:
+    context.abort_with_status(rpc_status.to_status(error.status))
+
+
+class Server:
+    """The embedded cloud as it serves; ``endpoint`` is where."""
+
+    def __init__(self, state: Path, host: str, port: int, operation_seconds: float) -> None:
+        self.endpoint = f"{host}:{port}"
+        self._core = Core(state, host.rpartition(".")[0], operation_seconds)
+        self._supervisor = Supervisor(self._core)
+        pair = certificates.server(state, host)
+        ca = (state / "ca.pem").read_bytes()
+        credentials = grpc.ssl_server_credentials(
+            [(pair.key.read_bytes(), pair.certificate.read_bytes())], ca
+        )
+        self._server = grpc.server(
+            ThreadPoolExecutor(THREADS, thread_name_prefix="rpc"),
+            handlers=(_Handler(self._core),),
+            options=OPTIONS,
+        )
+        try:
+            bound = self._server.add_secure_port(self.endpoint, credentials)
+        except RuntimeError as error:
+            raise _taken(self.endpoint) from error
+        if bound != port:
+            raise _taken(self.endpoint)
+
+    def start(self) -> None:
+        """Serve: first what runs behind the resources, then the port, then open operations."""
+        self._supervisor.revive()
+        self._server.start()
+        resumed = self._core.operations.resume()
+        log.info("serving on %s, %d operations resumed", self.endpoint, resumed)
+        self._supervisor.start()
+
+    def stop(self) -> None:
+        """Stop serving and everything that runs behind the resources."""
+        self._server.stop(grace=1.0).wait()
+        self._supervisor.stop()
+        self._core.operations.stop()
+        self._supervisor.halt()
+        self._core.store.close()
+
+    def token(self, principal: str) -> str:
+        """The bearer token of a principal."""
+        return self._core.identities.token(principal)
+
+
+def _taken(endpoint: str) -> errors.EmbeddedCloudError:
+    return errors.EmbeddedCloudError(
+        f"The embedded cloud cannot listen on {endpoint}: the address is in use or cannot be used.",
+        remedy="stop what listens there, or give another with --host and --port",
+    )

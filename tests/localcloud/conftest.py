@@ -1,0 +1,128 @@
+"""Google's own clients, pointed at an embedded cloud by endpoint, authority and token alone."""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.api_core import exceptions
+from google.api_core.operation import polling
+
+CLIENTS = {
+    "projects": ("resourcemanager_v3", "projects", "Projects"),
+    "organizations": ("resourcemanager_v3", "organizations", "Organizations"),
+    "usage": ("service_usage_v1", "service_usage", "ServiceUsage"),
+    "accounts": ("iam_admin_v1", "iam", "IAM"),
+    "secrets": ("secretmanager_v1", "secret_manager_service", "SecretManagerService"),
+    "alloydb": ("alloydb_v1", "alloy_db_admin", "AlloyDBAdmin"),
+    "redis": ("redis_v1", "cloud_redis", "CloudRedis"),
+    "workstations": ("workstations_v1", "workstations", "Workstations"),
+    "run": ("run_v2", "services", "Services"),
+}
+FAST = polling.DEFAULT_POLLING.with_delay(initial=0.02, maximum=0.1).with_timeout(60)
+ORGANIZATION = "organizations/873291114285"
+COMMAND = [sys.executable, "-m", "lib.localcloud"]
+
+
+class _Bearer(grpc.AuthMetadataPlugin):
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, context: Any, callback: Any) -> None:
+        callback((("authorization", f"Bearer {self._token}"),), None)
+
+
+@dataclass
+class Server:
+    """An embedded cloud of its own; the CLI starts and stops it."""
+
+    state: Path
+    about: dict[str, Any] | None = None
+
+    def command(self, *arguments: str, check: bool = True) -> str:
+        """Run a command of the CLI."""
+        done = subprocess.run(
+            [*COMMAND, *arguments, "--state", str(self.state)],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    def start(self, *arguments: str) -> dict[str, Any]:
+        """Start it (or find it running)."""
+        return json.loads(self.command("start", "--json", *arguments))
+
+    def kill(self) -> None:
+        """kill -9 of the server alone."""
+        os.kill(self.start()["pid"], signal.SIGKILL)
+        self.about = None
+
+    def client(self, name: str, principal: str = "", token: str = "") -> Any:
+        """One of Google's clients."""
+        about = self.about = self.about or self.start()
+        if principal:
+            token = self.command("token", "--principal", principal).strip()
+        package, service, kind = CLIENTS[name]
+        module = importlib.import_module(f"google.cloud.{package}.services.{service}")
+        transports = importlib.import_module(f"{module.__name__}.transports")
+        credentials = grpc.composite_channel_credentials(
+            grpc.ssl_channel_credentials(Path(about["ca"]).read_bytes()),
+            grpc.metadata_call_credentials(_Bearer(token or about["token"])),
+        )
+        channel = grpc.secure_channel(about["endpoint"], credentials)
+        transport = getattr(transports, f"{kind}GrpcTransport")(channel=channel)
+        return getattr(module, f"{kind}Client")(transport=transport)
+
+    def new_project(self, *apis: str) -> str:
+        """A new project with some APIs enabled; its id."""
+        project = f"test-{uuid.uuid4().hex[:10]}"
+        wanted = {"project_id": project, "parent": ORGANIZATION}
+        self.client("projects").create_project(project=wanted).result(polling=FAST)
+        if apis:
+            names = [f"{api}.googleapis.com" for api in apis]
+            request = {"parent": f"projects/{project}", "service_ids": names}
+            self.client("usage").batch_enable_services(request=request).result(polling=FAST)
+        return project
+
+
+def code_of(call: Callable[[], Any]) -> str:
+    """``OK`` or the canonical code of the error that a client raises."""
+    try:
+        answer = call()
+        if hasattr(answer, "result"):
+            answer.result(polling=FAST)
+    except exceptions.GoogleAPICallError as error:
+        return str(error.grpc_status_code.name)
+    return "OK"
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for the tests of this folder."""
+    server = Server(tmp_path_factory.mktemp("embedded"))
+    server.start()
+    yield server
+    server.command("reset", "--yes")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Server]:
+    """A server of its own for one test, not started yet."""
+    server = Server(tmp_path / "state")
+    yield server
+    server.command("reset", "--yes")
+
+
+@pytest.fixture(scope="session")
+def project(cloud: Server) -> str:
+    """A project with every API enabled."""
+    return cloud.new_project("alloydb", "redis", "workstations", "run", "secretmanager", "iam")
