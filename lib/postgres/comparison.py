@@ -92,7 +92,7 @@ def _compare(old: Snapshot, new: Snapshot, options: CompareOptions) -> Compariso
     theirs = catalog.tables(new.connection, options.exclude_tables)
     if options.additions:
         known = {table.identity for table in mine}
-        theirs = [table for table in theirs if table.identity in known]
+        theirs = tuple(table for table in theirs if table.identity in known)
     sides = ((old, mine), (new, theirs))
     work = [
         (side, snapshot, table, chunk)

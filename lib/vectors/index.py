@@ -110,11 +110,9 @@ class CreateVectorIndex:
             found = self._find(connection)
             if found is not None and self._fits(found):
                 return
-            name = sql.Identifier(self.design.column.schema, self.design.name)
             self._size(connection)
             with connection.transaction():
-                connection.execute(sql.SQL("drop index if exists {}").format(name))
-                self._follow(pool.submit(self._build, connection), connection, journal)
+                self._follow(pool.submit(self._replace, connection), connection, journal)
 
     def verify(self) -> VectorIndex:
         """The index, valid and as designed."""
@@ -186,6 +184,12 @@ class CreateVectorIndex:
             "select set_config('max_parallel_maintenance_workers', %s, false)",
             (str(self.workers),),
         )
+
+    def _replace(self, connection: Connection) -> None:
+        """Drop what bears the name and build; both wait for whoever writes to the table."""
+        name = sql.Identifier(self.design.column.schema, self.design.name)
+        connection.execute(sql.SQL("drop index if exists {}").format(name))
+        self._build(connection)
 
     def _build(self, connection: Connection) -> None:
         try:
