@@ -1,4 +1,4 @@
-"""What an environment file says: frozen values read from TOML, refused with file, key and reason."""
+"""What an environment file says: frozen values, read from TOML or refused with file and key."""
 
 import difflib
 import os

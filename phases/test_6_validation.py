@@ -8,7 +8,7 @@ pytestmark = pytest.mark.validation
 @pytest.mark.component("connectivity-check")
 @pytest.mark.dependency(name="connectivity", depends=["api-endpoints"], scope="session")
 def test_every_service_reaches_what_it_must(step, platform):
-    """The database answers the application's role, Redis gives back what is written, the API is up."""
+    """Database, Redis and API answer those who may ask them."""
     from lib.orchestra.connectivity import reach_everything
 
     for told in step.check("connectivity", lambda: reach_everything(platform, step), writes=True):

@@ -88,9 +88,7 @@ class Relational:
 
     def compare_options(self) -> CompareOptions:
         """How both sides are compared: the target may have tables of its own, such as the API's."""
-        return CompareOptions(
-            workers=self._workers, exclude_tables=self._excluded, additions=True
-        )
+        return CompareOptions(workers=self._workers, exclude_tables=self._excluded, additions=True)
 
     def bookkeeping_removed(self) -> RemoveBookkeeping:
         """The copy's own tables are gone from the target."""
