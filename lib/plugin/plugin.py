@@ -336,6 +336,7 @@ class _Lines:
             lines.result(_MARKS.get(row.state, "-"), row.name, row.title, row.seconds)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Close the run; a session whose only failures are breached criteria has its own code."""
     migration = of(session.config)
