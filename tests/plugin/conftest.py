@@ -133,5 +133,3 @@ def applied(migration: pytest.Pytester) -> list[str]:
 def text_of(result: pytest.RunResult) -> str:
     """All that the user saw."""
     return "\n".join([*result.outlines, *result.errlines])
-
-
