@@ -11,11 +11,12 @@ LOGGER = logging.getLogger("migration")
 
 MASK = "********"
 
-_IN_URL = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)@")
+_IN_URL = re.compile(r"(?<=://)([^/\s:@]*):([^/\s]+)@")
 _IN_PAIR = re.compile(
     r"(?i)((?:password|passwd|secret|token|auth_string|authorization)[\w-]*)"
-    r"(=|['\"]\s*:\s*)(['\"]?)(?:bearer\s+)?[^\s'\",;&]+"
+    r"(=|['\"]\s*:\s*)(?:(['\"])(?:(?!\3).)+|(?:bearer\s+)?[^\s'\",;&]+)"
 )
+_BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}")
 
 
 class Masking(logging.Filter):
@@ -32,10 +33,11 @@ class Masking(logging.Filter):
 
     def mask(self, text: str) -> str:
         """The text without secrets."""
-        for secret in self._known:
+        for secret in sorted(self._known, key=len, reverse=True):  # one may be part of another
             text = text.replace(secret, MASK)
         text = _IN_URL.sub(rf"\1:{MASK}@", text)
-        return _IN_PAIR.sub(rf"\1\2\3{MASK}", text)
+        text = _IN_PAIR.sub(lambda m: f"{m[1]}{m[2]}{m[3] or ''}{MASK}", text)
+        return _BEARER.sub(rf"\1{MASK}", text)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Mask the finished message; tracebacks are masked by the formatter."""

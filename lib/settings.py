@@ -141,7 +141,10 @@ class BreakerSettings:
 
 @dataclass(frozen=True, slots=True)
 class CriteriaSettings:
-    """The thresholds of the seven criteria, and how many samples each rests on."""
+    """The thresholds of the seven criteria, and how many samples each rests on.
+
+    ``left_out`` names criteria, by number, that are not held: ["5"] for a source without vectors.
+    """
 
     vector_search_p99_ms: float = 30.0
     vector_search_recall: float = 0.95
@@ -151,6 +154,7 @@ class CriteriaSettings:
     api_samples: int = 300
     workstation_start_seconds: float = 180.0
     workstation_cold_starts: int = 3
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +265,7 @@ def _read_scalar(kind: type, value: object, path: Path, name: str) -> object:
     if type(value) is not kind:
         words = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
         raise _refused(path, name, value, words[kind])
-    if isinstance(value, int | float) and value < 0:
+    if isinstance(value, int | float) and not 0 <= value < float("inf"):
         raise _refused(path, name, value, "a number not below 0")
     return value
 

@@ -92,7 +92,8 @@ def _dead(who: Mapping[str, Json]) -> bool:
 def _process_started(pid: int) -> str | None:
     """A mark that tells a process from a later one of the same number; None where there is none."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else fields[19]
     except OSError:
         pass
     try:

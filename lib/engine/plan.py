@@ -74,6 +74,8 @@ class Plan:
                 ),
             )
             written = document["id"]
+            if document["version"] != VERSION:
+                raise ValueError(f"its version is {document['version']}, not {VERSION}")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise PlanStale(
                 f"{path} is not a plan file: {error}.",

@@ -17,6 +17,7 @@ from lib.engine.run import Mode, Run
 from lib.engine.store import Checkpoint
 from lib.engine.unknown import Unknown, UnknownUntilApplied
 from lib.errors import MigrationError
+from lib.logs import shown_error
 
 StateT = TypeVar("StateT")
 
@@ -284,6 +285,6 @@ def approval_id(environment: str, step: str, change: Change) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """The text of a failure as checkpoints and reports keep it."""
-    text = str(error)
-    return text or "".join(traceback.format_exception_only(error)).strip()
+    """The text of a failure as checkpoints and reports keep it: no secrets, storable anywhere."""
+    text = shown_error(error) or "".join(traceback.format_exception_only(error)).strip()
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

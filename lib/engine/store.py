@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from lib.engine import tables
 from lib.engine.changes import Change, Json
@@ -57,12 +57,14 @@ class Store:
 
     ``location`` is a path or a ``postgresql://`` URL.  Raises ``CheckpointError`` when the store
     is corrupt, foreign, newer, read-only or unreachable; such a store is never written to.
+    ``exists`` is false where there is no store yet and ``create`` did not ask for one.
     """
 
     def __init__(self, location: str | Path, *, create: bool = True) -> None:
         self.location = str(location)
         self.shown = _shown(self.location)
         self.token: int | None = None
+        self.exists = False
         self._mutex = threading.RLock()
         self._engine = self._make_engine(create)
         with self._failures():
@@ -86,18 +88,20 @@ class Store:
                 remedy="correct --checkpoint",
             )
         path = Path(self.location)
-        if path.is_dir() or not os.access(path if path.exists() else _existing(path), os.W_OK):
-            raise CheckpointError(
-                f"The checkpoint store {path} can't be written.",
-                expected="a file that this user may write, or a place where one can be made",
-                remedy="change its permissions, or choose another place with --checkpoint",
-            )
+        if not _writable(path):
+            raise _unwritable(path)
         if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _unwritable(path) from error
         engine = sa.create_engine(
-            f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": 30}
+            URL.create("sqlite", database=str(path)),
+            connect_args={"check_same_thread": False, "timeout": 30},
         )
-        event.listen(engine, "connect", _configure_sqlite)
+        # Only a new file gets its journal mode: one that turns out to be foreign stays as it is.
+        new = create and not (path.exists() and path.stat().st_size)
+        event.listen(engine, "connect", _configure_new if new else _configure)
         event.listen(engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
         return engine
 
@@ -114,9 +118,11 @@ class Store:
                 if create:
                     tables.METADATA.create_all(self._connection)
                     self._put_meta("version", str(tables.VERSION))
+                self.exists = create
                 return
-            version = int(self._get_meta("version") or 0)
-        if version > tables.VERSION:
+            version = self._get_meta("version") or "0"
+        self.exists = True
+        if not version.isdecimal() or int(version) > tables.VERSION:
             raise CheckpointError(
                 f"{self.shown} was written by a newer version of this tool "
                 f"(store version {version}).",
@@ -143,9 +149,9 @@ class Store:
         with self._transaction() as connection:
             if self.token is not None:
                 row = connection.execute(
-                    sa.select(tables.LOCKS.c.token, tables.LOCKS.c.holder).where(
-                        tables.LOCKS.c.name == _LOCK_NAME
-                    )
+                    sa.select(tables.LOCKS.c.token)
+                    .where(tables.LOCKS.c.name == _LOCK_NAME)
+                    .with_for_update(read=True)  # nobody takes over before this is committed
                 ).first()
                 if row is None or row.token != self.token:
                     raise LockLost(
@@ -437,10 +443,14 @@ def _key(result: sa.CursorResult[Any]) -> int:
     return int(key[0])
 
 
-def _configure_sqlite(connection: Any, _: object) -> None:
+def _configure(connection: Any, _: object) -> None:
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _configure_new(connection: Any, _: object) -> None:
+    _configure(connection, _)
+    connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _checkpoint(row: Mapping[str, Any]) -> Checkpoint:
@@ -449,11 +459,22 @@ def _checkpoint(row: Mapping[str, Any]) -> Checkpoint:
     return Checkpoint(**values)
 
 
-def _existing(path: Path) -> Path:
+def _writable(path: Path) -> bool:
+    """Whether a file may be written here, or made; false where it can't even be looked at."""
+    if os.path.exists(path):
+        return os.path.isfile(path) and os.access(path, os.W_OK)
     parent = path.parent
-    while not parent.exists():
+    while not os.path.exists(parent):
         parent = parent.parent
-    return parent
+    return os.path.isdir(parent) and os.access(parent, os.W_OK)
+
+
+def _unwritable(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"The checkpoint store {path} can't be written.",
+        expected="a file that this user may write, or a place where one can be made",
+        remedy="change its permissions, or choose another place with --checkpoint",
+    )
 
 
 def _shown(location: str) -> str:

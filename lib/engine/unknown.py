@@ -30,4 +30,5 @@ class Unknown:
     __getitem__ = __contains__ = __eq__ = __hash__ = __lt__ = __gt__ = __add__ = __fspath__ = (
         _needed
     )
+    __le__ = __ge__ = __index__ = __mod__ = __rmod__ = __floordiv__ = __rtruediv__ = _needed
     __call__ = __radd__ = __mul__ = __rmul__ = __sub__ = __rsub__ = __truediv__ = _needed

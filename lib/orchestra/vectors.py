@@ -1,9 +1,10 @@
 """Vector search on the target, put together: indexes, tuning, and the measurement of both."""
 
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NoReturn
 
 from lib.errors import MigrationError
+from lib.orchestra.platform import Platform
 from lib.orchestra.stopwatch import Stopwatch
 from lib.postgres.database import Database
 from lib.vectors.columns import vector_columns
@@ -22,14 +23,19 @@ _HEADROOM = 0.2
 
 
 class NothingToSearch(MigrationError):
-    """The migrated database has no vector that could be searched."""
+    """Neither source nor target holds a vector that could be searched."""
+
+
+class VectorsMissing(MigrationError):
+    """The source holds vectors and the target none."""
 
 
 class Vectors:
     """The vector columns of the migrated database; those without rows are left out."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, platform: Platform | None = None) -> None:
         self._of = database
+        self._platform = platform
 
     @property
     def database(self) -> VectorDatabase:
@@ -68,11 +74,7 @@ class Vectors:
         """
         designs = self.designs(settings)
         if not designs:
-            raise NothingToSearch(
-                "There is no vector column with rows to search.",
-                expected="a migrated column of type vector or halfvec",
-                remedy='set left_out = ["5"] under [criteria] where that is as it should be',
-            )
+            self._explain_nothing()
         each = -(-(samples + _WARMUP) // len(designs))
         with ExitStack() as stack:
             searches = _Searches(
@@ -86,6 +88,19 @@ class Vectors:
             )
             seconds = clock(searches.next, rounds=samples, warmup=_WARMUP)
             return list(seconds), searches.recall
+
+    def _explain_nothing(self) -> NoReturn:
+        """Nothing to search is right only where the source has no vectors either."""
+        source = self._platform.source_database if self._platform is not None else None
+        if source is not None:
+            with VectorDatabase(source.url, source.password).session() as connection:
+                lost = [each.name for each in vector_columns(connection) if each.rows]
+            if lost:
+                raise VectorsMissing(
+                    f"The target has no vectors to search, the source has: {', '.join(lost)}.",
+                    remedy="run the component data-migration",
+                )
+        raise NothingToSearch("source and target hold no vectors to search")
 
     def _truth(self, design: IndexDesign, queries: int) -> GroundTruth:
         with self.database.session() as connection:

@@ -45,6 +45,13 @@ class Options:
             raise pytest.UsageError("--fresh begins anew and --resume goes on: give one of them.")
         if options.fresh and options.dry_run:
             raise pytest.UsageError("--fresh forgets checkpoints, and a dry run changes nothing.")
+        plan = options.plan_out
+        if plan is not None and (plan.is_dir() or not plan.parent.is_dir()):
+            raise pytest.UsageError(
+                f"--plan-out: {plan} can't be written.\n"
+                "  expected: a file in a folder that exists\n"
+                f"  to mend it: mkdir -p {plan.parent}, or name another file"
+            )
         return options
 
 

@@ -101,7 +101,12 @@ def pytest_collection_modifyitems(
     everything = list(items)
     with _told_as_usage(config):
         migration.declare(steps.read_steps(items, migration.steps_folder))
+        if items and _concerned(migration):
+            migration.require_settings()
     yield
+    if _concerned(migration) and not config.option.collectonly:
+        with _told_as_usage(config):
+            migration.check_settings()
     if not migration.declared:
         return
     with _told_as_usage(config):
@@ -179,7 +184,8 @@ def pytest_show_status(session: pytest.Session) -> bool | None:
     migration = of(session.config)
     if not (migration.options.status and migration.declared):
         return None
-    _print_status(migration)
+    with _told_as_usage(session.config):
+        _print_status(migration)
     return True
 
 
@@ -276,13 +282,18 @@ def _report_step(
     report: pytest.TestReport,
     error: BaseException | None,
 ) -> None:
-    item, row = declared.item, migration.rows.get(declared.name)
+    item = declared.item
     if report.when == "setup" and report.failed and error is not None and STEP in item.stash:
-        migration.end_step(declared, error)
-    elif report.when == "call" and row is not None:
+        absorbed = migration.end_step(declared, error)
+        if absorbed:
+            report.outcome = "skipped"
+            report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {error}")
+    row = migration.rows.get(declared.name)
+    if row is None:
+        return
+    if report.when == "call" or (report.when == "setup" and not report.passed):
         item.user_properties.extend(step_properties(row))
-    elif report.when == "teardown" and row is not None and row.state is RowState.SKIPPED_DONE:
-        item.user_properties.extend(step_properties(row))
+    elif report.when == "teardown" and row.state in (RowState.SKIPPED_DONE, RowState.PLANNED):
         dependency.count_as_done(item, [declared.name])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lib.engine.changes import Change, ChangeKind, Json
+from lib.engine.errors import Interrupted
 from lib.engine.fingerprint import digest
 from lib.engine.graph import StepGraph
 from lib.engine.plan import Plan, PlannedStep
@@ -67,6 +68,10 @@ class MigrationSession:
             config=self.config, environment=self.options.environment
         )
 
+    def check_settings(self) -> None:
+        """Read the settings now; raises what the hook raises for what can't be used."""
+        _ = self.settings
+
     @cached_property
     def state(self) -> Path:
         """The folder for checkpoints."""
@@ -85,7 +90,11 @@ class MigrationSession:
         writes = self.mode is Mode.APPLY and bool(self.selected) and not self.options.status
         if not writes and "://" not in location and not Path(location).exists():
             return None
-        return Store(location, create=writes)
+        store = Store(location, create=writes)
+        if store.exists:
+            return store
+        store.close()
+        return None
 
     @property
     def mode(self) -> Mode:
@@ -116,6 +125,10 @@ class MigrationSession:
         return run
 
     # -- collection ------------------------------------------------------------------------------
+
+    def require_settings(self) -> None:
+        """Read the settings before anything is made; raises ``SettingsError``."""
+        _ = self.settings
 
     def declare(self, steps: Iterable[DeclaredStep]) -> None:
         """Take all steps; raises ``GraphError`` where they form no graph."""
@@ -241,7 +254,9 @@ class MigrationSession:
             error = None
         checkpoint = step.finish(error)
         if error is not None:
-            interrupted = checkpoint is not None and checkpoint.state == "running"
+            interrupted = isinstance(error, Interrupted | KeyboardInterrupt) or (
+                checkpoint is not None and checkpoint.state == "running"
+            )
             state = model.StepState.INTERRUPTED if interrupted else model.StepState.FAILED
         else:
             state = model.StepState.PLANNED if step.dry_run else model.StepState.DONE

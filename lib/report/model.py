@@ -239,6 +239,15 @@ class CriterionRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A criterion that is not held here, and why."""
+
+    number: int
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendation:
     """Something to do or to know next, with the figure that it rests on."""
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
-from memorystore import Memorystore
-from small_engine import MemoryJournal
 
 from lib.cloud.cloud import Cloud
 from lib.cloud.target import Target
+from tests.cloud.memorystore import Memorystore
+from tests.cloud.small_engine import MemoryJournal
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 import uuid
 
 import pytest
-from small_engine import converge
 
 from lib.cloud.cloud import Cloud
 from lib.cloud.permissions import required_permissions
 from lib.cloud.target import Target
 from lib.engine.changes import ChangeKind
 from lib.settings import ProjectSettings
+from tests.cloud.small_engine import converge
 
 
 @pytest.fixture

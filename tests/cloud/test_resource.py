@@ -3,12 +3,12 @@
 import dataclasses
 
 import pytest
-from small_engine import MemoryJournal, converge
 
 from lib.cloud.errors import CannotChange, NotFound
 from lib.engine.changes import ChangeKind
 from lib.engine.errors import CannotUndo
 from lib.settings import NetworkSettings, ProjectSettings, RedisSettings
+from tests.cloud.small_engine import MemoryJournal, converge
 
 PROJECT = ProjectSettings()
 NETWORK = NetworkSettings()
