@@ -209,7 +209,31 @@ def load_settings(path: Path) -> Settings:
             expected="a TOML file",
             remedy="mend the file at the place named above",
         ) from error
-    return _read_section(Settings, document, path, "")
+    settings = _read_section(Settings, document, path, "")
+    for name, holds, accepted in _ranges(settings):
+        if not holds:
+            section, _, key = name.partition(".")
+            raise _refused(path, name, getattr(getattr(settings, section), key), accepted)
+    return settings
+
+
+def _ranges(settings: Settings) -> list[tuple[str, bool, str]]:
+    """What the types don't tell: a key, whether its value makes sense, and what would."""
+    data, vectors, criteria = settings.data_migration, settings.vectors, settings.criteria
+    share = "a number above 0 and not above 1"
+    return [
+        ("data_migration.workers", data.workers >= 1, "a whole number from 1"),
+        ("data_migration.chunk_mb", data.chunk_mb >= 1, "a whole number from 1"),
+        ("vectors.recall_target", 0 < vectors.recall_target <= 1, share),
+        ("vectors.neighbours", vectors.neighbours >= 1, "a whole number from 1"),
+        ("criteria.vector_search_recall", 0 < criteria.vector_search_recall <= 1, share),
+        ("source.sample_scale", settings.source.sample_scale > 0, "a number above 0"),
+        (
+            "criteria.left_out",
+            set(criteria.left_out) <= set("1234567"),
+            'numbers of criteria as strings, such as ["5"]',
+        ),
+    ]
 
 
 SectionT = TypeVar("SectionT")

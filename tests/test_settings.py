@@ -51,6 +51,9 @@ def test_an_empty_file_means_the_defaults(tmp_path):
         ("[data_migration]\nexclude_tables = 'a'", "a list of strings"),
         ("[project]\nlabels = { a = 1 }", "a table of strings"),
         ("[project", "the file can't be read"),
+        ("[data_migration]\nworkers = 0", "data_migration.workers is 0"),
+        ("[vectors]\nrecall_target = 5.0", "not above 1"),
+        ("[criteria]\nleft_out = ['8']", "numbers of criteria"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_file_and_what_is_accepted(tmp_path, text, told):

@@ -1,20 +1,19 @@
 """The hooks: they see that something happens and hand it to the module whose job it is."""
 
 import signal
-import time
 from collections.abc import Generator
 from typing import Any
 
 import pytest
 
-from lib.engine.plan import render
 from lib.engine.run import Mode, StepState
-from lib.engine.step import Step, approval_id
+from lib.engine.step import Step
 from lib.errors import MigrationError
 from lib.logs import LOGGER, open_log, shown_error
 from lib.plugin import dependency, hookspecs, selection, steps
 from lib.plugin.criteria import BREACHED, BenchmarkClock, Criterion, CriterionBreached
 from lib.plugin.options import MARKERS, Options, add_options
+from lib.plugin.output import TestLines, plan_lines, print_status
 from lib.plugin.reporting import Reporting, drop_reports, prepare_html
 from lib.plugin.session import MIGRATION, STEP, MigrationSession, of
 from lib.report.junit import step_properties
@@ -65,7 +64,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if session.config.pluginmanager.hasplugin("migration-reporting"):
         migration.own_lines = migration.lines.own_lines()
         if migration.own_lines:
-            session.config.pluginmanager.register(_Lines(migration))
+            session.config.pluginmanager.register(TestLines(migration))
 
 
 def _concerned(session: MigrationSession) -> bool:
@@ -104,9 +103,6 @@ def pytest_collection_modifyitems(
         if items and _concerned(migration):
             migration.require_settings()
     yield
-    if _concerned(migration) and not config.option.collectonly:
-        with _told_as_usage(config):
-            migration.check_settings()
     if not migration.declared:
         return
     with _told_as_usage(config):
@@ -185,7 +181,7 @@ def pytest_show_status(session: pytest.Session) -> bool | None:
     if not (migration.options.status and migration.declared):
         return None
     with _told_as_usage(session.config):
-        _print_status(migration)
+        print_status(migration)
     return True
 
 
@@ -297,15 +293,6 @@ def _report_step(
         dependency.count_as_done(item, [declared.name])
 
 
-_MARKS = {
-    RowState.DONE: "✓",
-    RowState.SKIPPED_DONE: "=",
-    RowState.FAILED: "✗",
-    RowState.INTERRUPTED: "!",
-    RowState.PLANNED: "~",
-}
-
-
 def pytest_report_teststatus(
     report: pytest.TestReport | pytest.CollectReport, config: pytest.Config
 ) -> tuple[str, str, str] | None:
@@ -319,32 +306,6 @@ def pytest_report_teststatus(
     if report.when == "call" or (report.when == "setup" and not report.passed):
         return report.outcome, "", report.outcome.upper()
     return None
-
-
-class _Lines:
-    """Writes a line for each test; registered where the terminal is ours."""
-
-    def __init__(self, migration: MigrationSession) -> None:
-        self._migration = migration
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Write the line when the outcome is known."""
-        if report.when != "call" and not (report.when == "setup" and not report.passed):
-            return
-        row = self._migration.row_of(report.nodeid)
-        lines = self._migration.lines
-        if row is None:
-            mark = {"passed": "✓", "failed": "✗"}.get(report.outcome, "-")
-            declared = self._migration.by_node.get(report.nodeid)
-            name = declared.name if declared else report.nodeid.rpartition("::test_")[2]
-            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
-            told = reason.rpartition(" depends on ")
-            reason = f"waits for {told[2]}" if declared and told[1] else reason
-            lines.result(mark, name, reason.removeprefix("Skipped: "), None)
-        elif row.state is RowState.SKIPPED_DONE:
-            lines.result("=", row.name, row.reason, None)
-        else:
-            lines.result(_MARKS.get(row.state, "-"), row.name, row.title, row.seconds)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -370,40 +331,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if reporting is None or not migration.declared or config.option.collectonly:
         return
     terminalreporter.section("migration")
-    lines = _plan_lines(migration) if migration.mode is Mode.DRY_RUN else reporting.summary()
+    lines = plan_lines(migration) if migration.mode is Mode.DRY_RUN else reporting.summary()
     for line in lines:
         terminalreporter.write_line(line)
-
-
-def _plan_lines(migration: MigrationSession) -> list[str]:
-    plan = migration.plan()
-    lines = render(plan)
-    if migration.options.plan_out is not None:
-        migration.options.plan_out.write_text(plan.to_json(), encoding="utf-8")
-        lines.append(f"The plan is in {migration.options.plan_out}.")
-    for planned in plan.steps:
-        for change in planned.changes:
-            if change.irreversible:
-                approval = approval_id(migration.environment, planned.name, change)
-                lines.append(f"irreversible: {change.describe()} (--approve {approval})")
-    return lines
-
-
-def _print_status(migration: MigrationSession) -> None:
-    reporter: Any = migration.config.pluginmanager.get_plugin("terminalreporter")
-    reporter.section("status")
-    width = max(map(len, migration.declared))
-    phase = ""
-    for name in migration.graph.order:
-        declared, standing = migration.declared[name], migration.standing(name)
-        if declared.phase != phase:
-            phase = declared.phase
-            reporter.write_line(phase)
-        found = standing.checkpoint
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.started_at)) if found else ""
-        told = f"run {found.run}, attempt {found.attempt}, {when}" if found else ""
-        reason = standing.reason if standing.state is StepState.PENDING else ""
-        reporter.write_line(f"  {name:<{width}}  {standing.state:<11}  {told}  {reason}".rstrip())
 
 
 # -- fixtures --------------------------------------------------------------------------------------

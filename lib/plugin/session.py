@@ -68,10 +68,6 @@ class MigrationSession:
             config=self.config, environment=self.options.environment
         )
 
-    def check_settings(self) -> None:
-        """Read the settings now; raises what the hook raises for what can't be used."""
-        _ = self.settings
-
     @cached_property
     def state(self) -> Path:
         """The folder for checkpoints."""

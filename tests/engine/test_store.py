@@ -143,31 +143,6 @@ def test_who_lost_the_lock_writes_nothing_more(store, location):
     other.close()
 
 
-def test_of_many_runs_at_once_one_works(location):
-    Store(location).close()
-    code = (
-        "import sys; from lib.engine.store import Store; from lib.engine.lock import RunLock;"
-        "from lib.engine.errors import LockHeld\n"
-        "lock = RunLock(Store(sys.argv[1]))\n"
-        "try: lock.acquire()\n"
-        "except LockHeld: print('held', flush=True)\n"
-        "else: print('works', flush=True); sys.stdin.read()\n"
-    )
-    racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, location],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(6)
-    ]
-    answers = [racer.stdout.readline().strip() for racer in racers if racer.stdout]
-    for racer in racers:
-        racer.communicate()
-    assert sorted(answers) == ["held"] * 5 + ["works"]
-
-
 def test_a_kill_between_intent_and_result_shows(location):
     code = (
         "import sys, os, signal; from lib.engine.store import Store;"

@@ -1,0 +1,79 @@
+"""What a session prints of its own: a line for each test, the plan, the status."""
+
+import time
+from typing import Any
+
+import pytest
+
+from lib.engine.plan import render
+from lib.engine.run import StepState
+from lib.engine.step import approval_id
+from lib.plugin.session import MigrationSession
+from lib.report.model import StepState as RowState
+
+_MARKS = {
+    RowState.DONE: "✓",
+    RowState.SKIPPED_DONE: "=",
+    RowState.FAILED: "✗",
+    RowState.INTERRUPTED: "!",
+    RowState.PLANNED: "~",
+}
+
+
+class TestLines:
+    """Writes a line for each test; registered where the terminal is ours."""
+
+    def __init__(self, migration: MigrationSession) -> None:
+        self._migration = migration
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write the line when the outcome is known."""
+        if report.when != "call" and not (report.when == "setup" and not report.passed):
+            return
+        row = self._migration.row_of(report.nodeid)
+        lines = self._migration.lines
+        if row is None:
+            mark = {"passed": "✓", "failed": "✗"}.get(report.outcome, "-")
+            declared = self._migration.by_node.get(report.nodeid)
+            name = declared.name if declared else report.nodeid.rpartition("::test_")[2]
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+            told = reason.rpartition(" depends on ")
+            reason = f"waits for {told[2]}" if declared and told[1] else reason
+            lines.result(mark, name, reason.removeprefix("Skipped: "), None)
+        elif row.state is RowState.SKIPPED_DONE:
+            lines.result("=", row.name, row.reason, None)
+        else:
+            lines.result(_MARKS.get(row.state, "-"), row.name, row.title, row.seconds)
+
+
+def plan_lines(migration: MigrationSession) -> list[str]:
+    """The plan as a tree, where it was saved, and what waits for approval."""
+    plan = migration.plan()
+    lines = render(plan)
+    if migration.options.plan_out is not None:
+        migration.options.plan_out.write_text(plan.to_json(), encoding="utf-8")
+        lines.append(f"The plan is in {migration.options.plan_out}.")
+    for planned in plan.steps:
+        for change in planned.changes:
+            if change.irreversible:
+                approval = approval_id(migration.environment, planned.name, change)
+                lines.append(f"irreversible: {change.describe()} (--approve {approval})")
+    return lines
+
+
+def print_status(migration: MigrationSession) -> None:
+    """Print how every step stands, by phase."""
+    reporter: Any = migration.config.pluginmanager.get_plugin("terminalreporter")
+    reporter.section("status")
+    width = max(map(len, migration.declared))
+    phase = ""
+    for name in migration.graph.order:
+        declared, standing = migration.declared[name], migration.standing(name)
+        if declared.phase != phase:
+            phase = declared.phase
+            reporter.write_line(phase)
+        found = standing.checkpoint
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.started_at)) if found else ""
+        told = f"run {found.run}, attempt {found.attempt}, {when}" if found else ""
+        reason = standing.reason if standing.state is StepState.PENDING else ""
+        reporter.write_line(f"  {name:<{width}}  {standing.state:<11}  {told}  {reason}".rstrip())
