@@ -75,6 +75,11 @@ class _Formatter(logging.Formatter):
         return MASKING.mask(super().formatException(ei))  # type: ignore[arg-type]
 
 
+class _OneLine(_Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace("\n", "\\n")
+
+
 _FILE_FORMAT = (
     "%(asctime)s.%(msecs)03dZ level=%(levelname)s run=%(run)s phase=%(phase)s step=%(step)s "
     "logger=%(name)s %(message)s"
@@ -100,7 +105,7 @@ def open_log(path: Path, write: Callable[[str], None] | None, *, debug: bool) ->
     """Log to a file (appended to) and to ``write``; gives the function that closes both."""
     path.parent.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(path, encoding="utf-8")
-    to_file.setFormatter(_Formatter(_FILE_FORMAT, datefmt="%Y-%m-%dT%H:%M:%S"))
+    to_file.setFormatter(_OneLine(_FILE_FORMAT, datefmt="%Y-%m-%dT%H:%M:%S"))
     handlers: list[logging.Handler] = [to_file]
     if write is not None:
         to_terminal = LineHandler(write)

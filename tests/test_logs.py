@@ -59,4 +59,5 @@ def test_a_learnt_secret_is_masked_in_messages_arguments_and_tracebacks(tmp_path
     assert written.count(MASK) >= 4
     assert "not at this level" not in written
     assert "level=ERROR" in written
+    assert len((tmp_path / "run.log").read_text().splitlines()) == 2, "one line an event"
     assert logging.getLogger("migration").handlers == []

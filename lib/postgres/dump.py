@@ -132,7 +132,7 @@ def entries(
 def parse(script: str) -> tuple[Entry, ...]:
     """The entries of a verbose plain script of pg_dump."""
     headers = list(_HEADER.finditer(script))
-    ends = [header.start() for header in headers[1:]] + [len(script)]
+    starts = [header.start() for header in headers] + [len(script)]
     found = (
         Entry(
             id=int(header["id"]),
@@ -144,7 +144,7 @@ def parse(script: str) -> tuple[Entry, ...]:
             name=header["name"],
             statements=_body(script[header.end() : end]),
         )
-        for header, end in zip(headers, ends, strict=True)
+        for header, end in zip(headers, starts[1:], strict=True)
     )
     return tuple(
         entry
