@@ -48,16 +48,17 @@ choose() {
 
 while [ $# -gt 0 ]; do
   case "$1" in
+    --env=* | --checkpoint=* | --component=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+  esac
+  case "$1" in
     --full) choose --full ;;
     --validate) choose --validate; paths=(validation/ --benchmark-only) ;;
     --component) value_of "$@"; choose --component; paths=(phases/); options+=(--component "$2"); shift ;;
-    --component=*) choose --component; paths=(phases/); options+=("$1") ;;
     --resume) options+=(--resume) ;;
     --dry-run) options+=(--dry-run) ;;
     --force) options+=(--force) ;;
     --debug) options+=(--migration-debug) ;;
     --env | --checkpoint) value_of "$@"; options+=("$1" "$2"); shift ;;
-    --env=* | --checkpoint=*) options+=("$1") ;;
     -h | --help) usage; exit 0 ;;
     --) shift; options+=("$@"); break ;;
     *) refuse "Unknown option: $1." ;;

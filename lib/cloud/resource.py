@@ -1,5 +1,6 @@
 """The one converging resource: observe, compare, create or update, wait, verify, undo."""
 
+import contextlib
 import uuid
 from collections.abc import Callable
 from functools import partial as bound
@@ -237,7 +238,7 @@ class Resource(Generic[MessageT]):
         body = {**self.body, **(self._at_creation() if self._at_creation else {})}
         if self.kind.labels:
             body["labels"] = {**body.get("labels", {}), **MADE_BY}
-        self._do(lambda: self._create(body, request_id), journal)
+        self._do(lambda: self._create(body, request_id), journal, creates=True)
 
     def _alter(self, observed: Any, changed: tuple[FieldChange, ...], journal: Journal) -> None:
         there = fields.plain(observed)
@@ -281,7 +282,7 @@ class Resource(Generic[MessageT]):
         self._do(lambda: self._delete(observed), journal)
         self._settled(journal)
 
-    def _do(self, call: Callable[[], Any], journal: Journal) -> None:
+    def _do(self, call: Callable[[], Any], journal: Journal, *, creates: bool = False) -> None:
         """Make a call that changes something, and wait for its operation.
 
         Where it is unknown whether the call took effect, what is there now decides: the caller
@@ -304,11 +305,9 @@ class Resource(Generic[MessageT]):
                 ) from error
             return
         operation = getattr(answer, "operation", None)
-        if operation is not None and not operation.done:
-            journal.put("operation", operation.name)
+        if operation is not None:
+            journal.put_many({"operation": operation.name, "creates": creates})
             self._finish_operation(journal)
-        elif operation is not None:
-            wait(self.client, operation.name, self._situation, self._polling, journal)
 
     def _finish_operation(self, journal: Journal) -> None:
         """Wait for the operation that this or an earlier attempt began."""
@@ -323,9 +322,26 @@ class Resource(Generic[MessageT]):
             raise
         except CloudError as error:
             if not error.transient:
+                creates = journal.get("creates") is True
                 _forget(journal)
+                if creates:
+                    self._clear_half_made(journal)
             raise
         _forget(journal)
+
+    def _clear_half_made(self, journal: Journal) -> None:
+        """Delete what our own creation left in a failed state: it never worked and holds nothing.
+
+        Otherwise the next run could only refuse it.  The failure itself is told, not this.
+        """
+        with contextlib.suppress(CloudError):
+            observed: Any = self.observe()
+            if (
+                observed is not None
+                and self.kind.condition(observed) is Condition.FAILED
+                and not self._protected
+            ):
+                self._unmake(observed, journal)
 
     def _settled(self, journal: Journal) -> Any:
         """The resource once nothing is under way on it."""
@@ -356,8 +372,8 @@ class Resource(Generic[MessageT]):
 
 
 def _forget(journal: Journal) -> None:
-    journal.forget("operation")
-    journal.forget("request_id")
+    for key in ("operation", "creates", "request_id"):
+        journal.forget(key)
 
 
 def _only(kind: Any, changed: tuple[FieldChange, ...], wanted: Any) -> dict[str, Any]:

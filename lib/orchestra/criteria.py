@@ -8,7 +8,7 @@ from lib.errors import MigrationError
 from lib.orchestra.platform import API_TOKEN, Platform
 from lib.orchestra.stopwatch import Stopwatch
 from lib.orchestra.vectors import NothingToSearch, Vectors
-from lib.report.model import Beside, CriterionRow, LeftOut
+from lib.report.model import Beside, CriterionRow, Figure, LeftOut
 from lib.report.quantiles import percentile
 
 
@@ -228,12 +228,27 @@ def _gpus(cluster: Any, config: Any) -> str:
     return f"{name}: " + ", ".join(f"{each.count} x {each.type_}" for each in accelerators)
 
 
+def _told(row: CriterionRow) -> str:
+    """What failed, with the figures that were seen."""
+    told = f"{row.number} {row.subject}: {row.failure}"
+    if row.observed is None:
+        return told
+    figures = [_figure(row.statistic, row.observed, row.comparison, row.threshold)]
+    figures += [_figure(b.subject, b.observed, b.comparison, b.threshold) for b in row.beside]
+    return f"{told}: {', '.join(figures)}"
+
+
+def _figure(what: str, value: Figure | None, comparison: str, threshold: Figure) -> str:
+    shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{what} {shown} (wanted {comparison} {threshold})"
+
+
 def require_all(rows: Sequence[CriterionRow | LeftOut]) -> list[CriterionRow]:
     """The rows that were measured, if all hold; raises ``CriterionBreached`` naming the others."""
     measured = [row for row in rows if isinstance(row, CriterionRow)]
     breached = [row for row in measured if not row.passed]
     if breached:
-        told = "; ".join(f"{row.number} {row.subject}: {row.failure}" for row in breached)
+        told = "; ".join(map(_told, breached))
         raise CriterionBreached(
             f"{len(breached)} of {len(measured)} criteria do not hold: {told}.",
             expected="all of them hold",

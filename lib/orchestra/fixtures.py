@@ -30,12 +30,14 @@ def pytest_migration_state(config: pytest.Config) -> Path:
 
 def pytest_migration_settings(environment: str) -> Settings:
     """The environment file, with the target that ``auto`` means here."""
-    from lib.cloud.limits import check
+    from lib.cloud import limits as google
+    from lib.orchestra import limits
     from lib.orchestra.platform import resolved
 
     path = environment_file(environment, ROOT)
     settings = resolved(load_settings(path))
-    check(settings)
+    google.check(settings)
+    limits.check(settings)
     return settings
 
 
@@ -69,8 +71,8 @@ def pytest_migration_facts(config: pytest.Config) -> Mapping[str, str]:
         "source": "the sample platform" if platform.source_is_sample else "as configured",
         "runs on": str(platform.where.kind),
     }
-    if "cloud" in platform.__dict__ and settings.target == "embedded":
-        facts["endpoint"] = platform.cloud.target.endpoint
+    if platform.endpoint:
+        facts["endpoint"] = platform.endpoint
     return facts
 
 

@@ -45,6 +45,7 @@ class Platform:
     def __init__(self, settings: Settings, state: Path) -> None:
         self.settings = settings
         self.state = state
+        self._cloud: Cloud | None = None
 
     # -- where it runs, and against what -----------------------------------------------------
 
@@ -70,9 +71,16 @@ class Platform:
             return None
         return credentials_module.find(os.environ, self.where)
 
-    @cached_property
+    @property
     def cloud(self) -> "Cloud":
-        """The target, connected."""
+        """The target, connected; an embedded one whose process died is started again."""
+        if self._cloud is not None and targets.gone(self._cloud.target):
+            self.close()
+        if self._cloud is None:
+            self._cloud = self._connect()
+        return self._cloud
+
+    def _connect(self) -> "Cloud":
         from lib.cloud.cloud import Cloud
         from lib.cloud.target import Target
 
@@ -84,10 +92,16 @@ class Platform:
             target = Target.google(project.id, project.region, project.zone)
         return Cloud(target, protected=self.settings.protected, credentials=self.credentials)
 
+    @property
+    def endpoint(self) -> str:
+        """Where an embedded target that was asked for serves; empty otherwise."""
+        return self._cloud.target.endpoint if self._cloud is not None else ""
+
     def close(self) -> None:
         """Let go of the connections that were made."""
-        if "cloud" in self.__dict__:
-            self.cloud.close()
+        if self._cloud is not None:
+            self._cloud.close()
+            self._cloud = None
 
     def secret(self, name: str) -> str:
         """A secret's value from Secret Manager (network), masked from now on."""

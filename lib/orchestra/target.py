@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -34,12 +35,7 @@ def connect_embedded(state: Path, project: ProjectSettings) -> Target:
     command = [sys.executable, "-m", "lib.localcloud", "start", "--json", "--state", str(state)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
-        told = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise EmbeddedCloudError(
-            "The embedded Google Cloud did not start: " + "\n".join(told),
-            expected="a server process on a loopback address",
-            remedy=f"look into {state / 'server.log'}; python -m lib.localcloud status tells more",
-        )
+        raise _not_started(done.stderr, state)
     about = json.loads(done.stdout)
     return Target.embedded(
         about["endpoint"],
@@ -48,6 +44,33 @@ def connect_embedded(state: Path, project: ProjectSettings) -> Target:
         project=project.id,
         region=project.region,
         zone=project.zone,
+    )
+
+
+def gone(target: Target) -> bool:
+    """Whether nobody listens any more where an embedded cloud served."""
+    if target.kind != "embedded":
+        return False
+    host, _, port = target.endpoint.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=2).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _not_started(said: str, state: Path) -> EmbeddedCloudError:
+    """The error with the one remedy that fits best: the first that the server itself names."""
+    lines = [line.strip() for line in said.strip().splitlines()] or ["it said nothing"]
+    mark = "to mend it: "
+    own = [line.removeprefix(mark) for line in lines if line.startswith(mark)]
+    reason = lines[0].rpartition("did not start: ")[2]
+    return EmbeddedCloudError(
+        f"The embedded Google Cloud did not start: {reason}",
+        expected="a server process on a loopback address",
+        remedy=own[0] if own else f"look into {state / 'server.log'}",
     )
 
 

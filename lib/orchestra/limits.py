@@ -1,0 +1,80 @@
+"""Settings that no migration could work with, refused before anything is made."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from lib.errors import SettingsError
+
+_LEAST_SAMPLES = 200
+_LEAST_STARTS = 3
+
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("breaker.failure_rate_threshold", 1, 100),
+    ("breaker.sliding_window_size", 1, 1_000_000),
+    ("breaker.minimum_number_of_calls", 1, 1_000_000),
+    ("breaker.permitted_calls_in_half_open_state", 1, 1_000_000),
+    ("criteria.api_error_rate", 0, 1),
+    ("criteria.vector_search_samples", _LEAST_SAMPLES, 1_000_000),
+    ("criteria.api_samples", _LEAST_SAMPLES, 1_000_000),
+    ("criteria.workstation_cold_starts", _LEAST_STARTS, 1000),
+)
+"""Each number with the least and the most that makes sense."""
+
+
+def check(settings: Any) -> None:
+    """Raise ``SettingsError`` for the first setting that can't be used."""
+    for path, least, most in _RANGES:
+        value = _value(settings, path)
+        if not least <= value <= most:
+            raise _refused(path, repr(value), f"{least:,} to {most:,}")
+    _check_source(settings.source)
+    _check_names(settings.alloydb)
+
+
+def _check_source(source: Any) -> None:
+    _check_url("source.postgresql", source.postgresql, ("postgresql", "postgres"))
+    _check_url("source.redis", source.redis, ("redis", "rediss"))
+    if not (source.postgresql or source.redis) and not 0 < source.sample_scale <= 100:
+        raise _refused(
+            "source.sample_scale",
+            repr(source.sample_scale),
+            "above 0 and up to 100; 1.0 is about 300 MB",
+        )
+
+
+def _check_url(path: str, url: str, schemes: tuple[str, ...]) -> None:
+    """The value isn't shown, as it may hold a password."""
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in schemes and bool(parts.hostname or parts.query)
+        _ = parts.port
+    except ValueError:
+        usable = False
+    if not usable:
+        port = 5432 if "postgresql" in schemes else 6379
+        raise _refused(path, "no URL of that kind", f"{schemes[0]}://user@host:{port}/name")
+
+
+def _check_names(alloydb: Any) -> None:
+    if alloydb.database in ("", "postgres", "template0", "template1"):
+        raise _refused("alloydb.database", repr(alloydb.database), "a database of its own")
+    role = alloydb.application_role
+    if role in ("", "postgres", "public", "none") or role.startswith("pg_"):
+        raise _refused(
+            "alloydb.application_role", repr(role), "a role of the application's own, not pg_..."
+        )
+
+
+def _value(settings: Any, path: str) -> float:
+    section, _, name = path.partition(".")
+    return float(getattr(getattr(settings, section), name))
+
+
+def _refused(path: str, shown: str, accepted: str) -> SettingsError:
+    return SettingsError(
+        f"{path} is {shown}, which can't be used.",
+        expected=accepted,
+        remedy=f"correct {path} in the environment file",
+    )
