@@ -182,6 +182,13 @@ class Platform:
             return host, ""  # type: ignore[return-value]
         return f"redis://{host}:{port}", self.redis_auth()
 
+    @property
+    def in_use(self) -> bool:
+        """Whether the API serves already, and so writes keys of its own (network)."""
+        settings = self.settings
+        service = self.cloud.run_service(settings.project, settings.api, {}, {}, "")
+        return service.observe() is not None
+
     def redis_auth(self) -> str:
         """The AUTH string of the Memorystore instance (network); empty where AUTH is off."""
         value = self.cloud.redis_auth_string(self.settings.project, self.settings.redis)
