@@ -217,9 +217,13 @@ def load_settings(path: Path) -> Settings:
     return settings
 
 
+_MOST = 1_000_000
+
+
 def _ranges(settings: Settings) -> list[tuple[str, bool, str]]:
     """What the types don't tell: a key, whether its value makes sense, and what would."""
     data, vectors, criteria = settings.data_migration, settings.vectors, settings.criteria
+    breaker = settings.breaker
     share = "a number above 0 and not above 1"
     return [
         ("data_migration.workers", data.workers >= 1, "a whole number from 1"),
@@ -227,6 +231,31 @@ def _ranges(settings: Settings) -> list[tuple[str, bool, str]]:
         ("vectors.recall_target", 0 < vectors.recall_target <= 1, share),
         ("vectors.neighbours", vectors.neighbours >= 1, "a whole number from 1"),
         ("criteria.vector_search_recall", 0 < criteria.vector_search_recall <= 1, share),
+        ("criteria.api_error_rate", criteria.api_error_rate <= 1, "a number from 0 to 1"),
+        (
+            "criteria.vector_search_samples",
+            200 <= criteria.vector_search_samples <= _MOST,
+            f"200 to {_MOST:,}",
+        ),
+        ("criteria.api_samples", 200 <= criteria.api_samples <= _MOST, f"200 to {_MOST:,}"),
+        (
+            "criteria.workstation_cold_starts",
+            3 <= criteria.workstation_cold_starts <= 1000,
+            "3 to 1,000",
+        ),
+        (
+            "breaker.failure_rate_threshold",
+            1 <= breaker.failure_rate_threshold <= 100,
+            "1 to 100",
+        ),
+        *(
+            (f"breaker.{key}", 1 <= getattr(breaker, key) <= _MOST, f"1 to {_MOST:,}")
+            for key in (
+                "sliding_window_size",
+                "minimum_number_of_calls",
+                "permitted_calls_in_half_open_state",
+            )
+        ),
         ("source.sample_scale", settings.source.sample_scale > 0, "a number above 0"),
         (
             "criteria.left_out",

@@ -53,6 +53,10 @@ def test_an_empty_file_means_the_defaults(tmp_path):
         ("[project", "the file can't be read"),
         ("[data_migration]\nworkers = 0", "data_migration.workers is 0"),
         ("[vectors]\nrecall_target = 5.0", "not above 1"),
+        ("[criteria]\napi_samples = 20", "criteria.api_samples is 20"),
+        ("[criteria]\nworkstation_cold_starts = 1", "3 to 1,000"),
+        ("[breaker]\nfailure_rate_threshold = 200.0", "1 to 100"),
+        ("[breaker]\nsliding_window_size = 0", "1 to 1,000,000"),
         ("[criteria]\nleft_out = ['8']", "numbers of criteria"),
     ],
 )

@@ -5,28 +5,9 @@ from urllib.parse import urlsplit
 
 from lib.errors import SettingsError
 
-_LEAST_SAMPLES = 200
-_LEAST_STARTS = 3
-
-_RANGES: tuple[tuple[str, float, float], ...] = (
-    ("breaker.failure_rate_threshold", 1, 100),
-    ("breaker.sliding_window_size", 1, 1_000_000),
-    ("breaker.minimum_number_of_calls", 1, 1_000_000),
-    ("breaker.permitted_calls_in_half_open_state", 1, 1_000_000),
-    ("criteria.api_error_rate", 0, 1),
-    ("criteria.vector_search_samples", _LEAST_SAMPLES, 1_000_000),
-    ("criteria.api_samples", _LEAST_SAMPLES, 1_000_000),
-    ("criteria.workstation_cold_starts", _LEAST_STARTS, 1000),
-)
-"""Each number with the least and the most that makes sense."""
-
 
 def check(settings: Any) -> None:
     """Raise ``SettingsError`` for the first setting that can't be used."""
-    for path, least, most in _RANGES:
-        value = _value(settings, path)
-        if not least <= value <= most:
-            raise _refused(path, repr(value), f"{least:,} to {most:,}")
     _check_source(settings.source)
     _check_names(settings.alloydb)
 
@@ -65,11 +46,6 @@ def _check_names(alloydb: Any) -> None:
         raise _refused(
             "alloydb.application_role", repr(role), "a role of the application's own, not pg_..."
         )
-
-
-def _value(settings: Any, path: str) -> float:
-    section, _, name = path.partition(".")
-    return float(getattr(getattr(settings, section), name))
 
 
 def _refused(path: str, shown: str, accepted: str) -> SettingsError:
