@@ -1,7 +1,7 @@
 """The contract between the engine and whatever changes the world."""
 
 from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from lib.engine.changes import Change, Json
 
@@ -64,3 +64,16 @@ class Action(Protocol[StateT]):
 
     def undo(self, change: Change, journal: Journal) -> None:
         """Take back a change that was applied; raise ``CannotUndo`` with the reason if none can."""
+
+
+@runtime_checkable
+class HardToUndo(Protocol):
+    """An action that knows, without looking at the world, that some of its changes stay."""
+
+    def stays(self, change: Change) -> str:
+        """Why ``change`` has no way back; empty where it has one."""
+
+
+def why_it_stays(action: object, change: Change) -> str:
+    """Why a change has no way back, where its action can tell before anything is undone."""
+    return action.stays(change) if isinstance(action, HardToUndo) else ""

@@ -73,6 +73,24 @@ class Change:
             irreversible=stored.get("irreversible", False),
         )
 
+    def covers(self, other: "Change") -> bool:
+        """Whether this planned change is the other one; counts and wording may have moved."""
+        return (self.kind, self.subject) == (other.kind, other.subject) and (
+            not self.fields or self.fields == other.fields
+        )
+
+    def reversed(self) -> "Change":
+        """The change that takes this one back, as a rollback's plan shows it."""
+        back = {
+            ChangeKind.CREATE: ChangeKind.DELETE,
+            ChangeKind.COPY: ChangeKind.DELETE,
+            ChangeKind.DELETE: ChangeKind.CREATE,
+        }
+        fields = tuple(FieldChange(each.path, each.new, each.old) for each in self.fields)
+        return Change(
+            back.get(self.kind, self.kind), self.subject, fields, quantities=self.quantities
+        )
+
     def describe(self) -> str:
         """One line for people: the kind, the subject, and what is counted or why."""
         counted = ", ".join(_count(name, n) for name, n in self.quantities.items())

@@ -3,12 +3,12 @@
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from lib.engine import fingerprint
-from lib.engine.changes import Json
-from lib.engine.errors import DeadlineExceeded, Interrupted, LockLost
+from lib.engine.changes import Change, Json
+from lib.engine.errors import Interrupted, LockLost
 from lib.engine.lock import LEASE_SECONDS, RunLock, holder
 from lib.engine.store import Checkpoint, Store
 from lib.engine.unknown import Unknown
@@ -33,6 +33,10 @@ class StepState(StrEnum):
     FAILED = "failed"
     DRIFTED = "drifted"
     ROLLED_BACK = "rolled back"
+
+
+_WITH_OUTPUTS = (StepState.DONE.value, StepState.DRIFTED.value)
+"""A drifted step still is what others were built on, until it has run again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,19 @@ class Run:
         self.world = world
         self.number = 0
         self.progress: Progress | None = None
-        self._forgotten = False
+        self.planned: Mapping[str, Sequence[Change]] | None = None
+        self._forgotten: Collection[str] = ()
+        self._joined = False
         self._expected: dict[str, Mapping[str, Json]] = {}
         self._stop = threading.Event()
         self._lock = None if store is None else RunLock(store, lease)
         self._known: dict[str, Checkpoint] = {} if store is None else store.checkpoints()
         self.sources: dict[str, str] = {}
+
+    @property
+    def has_store(self) -> bool:
+        """Whether there are checkpoints at all."""
+        return self._store is not None
 
     @property
     def store(self) -> Store:
@@ -93,13 +104,20 @@ class Run:
             self._lock.acquire()
         self.number = store.begin_run(holder(), arguments)
         if self._forgotten:
-            store.forget_checkpoints()
-        self.refresh_checkpoints()
+            store.forget_checkpoints(self._forgotten)
+        self._known = store.checkpoints()
 
     def join(self, number: int, token: int) -> None:
         """Work as one process of a run that another one began and holds the lock for."""
         self.number = number
         self.store.token = token
+        self._joined = True
+        self._known = self.store.checkpoints()
+
+    @property
+    def token(self) -> int:
+        """What fences this run's writes; the processes that join it need it."""
+        return self.store.token or 0
 
     def end(self, outcome: str) -> None:
         """Record the outcome and free the lock."""
@@ -108,14 +126,19 @@ class Run:
         if self._lock is not None:
             self._lock.release()
 
-    def refresh_checkpoints(self) -> None:
-        """Read the checkpoints again, as another process may have written some."""
-        self._known = self.store.checkpoints()
+    def ignore_checkpoints(self, steps: Collection[str]) -> None:
+        """Take these steps as not started; the store forgets them when the run begins."""
+        self._forgotten = steps
+        for name in steps:
+            self._known.pop(name, None)
 
-    def ignore_checkpoints(self) -> None:
-        """Take every step as not started; the store forgets them when the run begins."""
-        self._forgotten = True
-        self._known = {}
+    def drifted(self, step: str, reason: str) -> None:
+        """Take a finished step as drifted; kept in the store once the run has begun."""
+        found = self._known.get(step)
+        if found is not None:
+            self._known[step] = replace(found, state=StepState.DRIFTED.value, error=reason)
+        if self.number:
+            self.store.mark(step, StepState.DRIFTED.value, reason)
 
     def remember(self, checkpoint: Checkpoint) -> None:
         """Take a checkpoint of this run into account."""
@@ -125,8 +148,13 @@ class Run:
         """Ask the running steps to stop at their next safe point."""
         self._stop.set()
 
-    def safe_point(self, deadline: float | None) -> None:
-        """Raise where the run must not go on: interrupted, past its deadline, lock lost."""
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run was asked to stop."""
+        return self._stop.is_set()
+
+    def safe_point(self) -> None:
+        """Raise where the run must not go on: interrupted, or its lock lost."""
         lost = None if self._lock is None else self._lock.lost
         if lost is not None:
             raise LockLost(lost.what, expected=lost.expected, remedy=lost.remedy) from lost
@@ -134,11 +162,6 @@ class Run:
             raise Interrupted(
                 "The run was asked to stop, and did at a safe point.",
                 remedy="run the same command again; it goes on from here",
-            )
-        if deadline is not None and time.monotonic() > deadline:
-            raise DeadlineExceeded(
-                "The step went past its deadline.",
-                remedy="raise its deadline mark, or look at what it waited for, and run again",
             )
 
     def checkpoint(self, step: str) -> Checkpoint | None:
@@ -151,12 +174,17 @@ class Run:
             name: value for name, value in outputs.items() if not isinstance(value, Unknown)
         }
 
+    def forget_expectations(self) -> None:
+        """Take back what a look at the steps expected them to publish."""
+        self._expected.clear()
+
     def outputs(self, step: str) -> Mapping[str, Json]:
         """What a finished step published; empty where it is not finished."""
-        found = self._known.get(step)
         if step in self._expected:
             return self._expected[step]
-        return found.outputs if found is not None and found.state == "done" else {}
+        # A process that joined a run does not see what the others write, but here.
+        found = self.store.checkpoint(step) if self._joined else self._known.get(step)
+        return found.outputs if found is not None and found.state in _WITH_OUTPUTS else {}
 
     def standing(self, step: str) -> Standing:
         """Whether a step is done, pending (with what changed), interrupted, failed or new."""
@@ -172,6 +200,8 @@ class Run:
         if found.state == "running":
             return Standing(StepState.INTERRUPTED, f"interrupted in run {found.run}", found)
         state = StepState(found.state)
+        if state is StepState.DRIFTED:
+            return Standing(state, f"drifted: {found.error}", found)
         return Standing(state, f"{state} in run {found.run}", found)
 
     def _changed_inputs(self, step: str, found: Checkpoint) -> list[str]:

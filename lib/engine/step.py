@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import stamina
 
 from lib.engine import fingerprint
-from lib.engine.actions import Action
+from lib.engine.actions import Action, why_it_stays
 from lib.engine.changes import Change, ChangeKind, Json
-from lib.engine.errors import ApprovalNeeded, Interrupted
+from lib.engine.deadline import Deadline, enforced
+from lib.engine.errors import ApprovalNeeded, Interrupted, PlanStale
 from lib.engine.run import Mode, Run
 from lib.engine.store import Checkpoint
 from lib.engine.unknown import Unknown, UnknownUntilApplied
@@ -20,6 +21,9 @@ from lib.errors import MigrationError
 from lib.logs import shown_error
 
 StateT = TypeVar("StateT")
+
+ATTEMPTS = 5
+"""How often a call is made, unless a mark or the action says otherwise."""
 
 
 class Step:
@@ -31,6 +35,7 @@ class Step:
         run: Run,
         *,
         deadline_seconds: float | None = None,
+        attempts: int = ATTEMPTS,
         unfinished: tuple[str, ...] = (),
     ) -> None:
         self.name = name
@@ -41,12 +46,14 @@ class Step:
         self._unfinished = unfinished
         self._outputs: dict[str, Json] = {}
         self._inputs: dict[str, str] = {}
-        self._undo: list[tuple[Action[Any], Change, int]] = []
+        self._undo: dict[int, tuple[Action[Any], Change]] = {}
         self._subjects: set[str] = set()
         self._intended = False
         self.started_at = time.time()
         self.told: Callable[[str], None] | None = None
-        self._deadline = None if deadline_seconds is None else time.monotonic() + deadline_seconds
+        self._deadline = Deadline(deadline_seconds)
+        self._action_deadline = Deadline(None)
+        self._attempts = attempts
         before = run.checkpoint(name)
         self.attempt = 1 + (before.attempt if before is not None else 0)
         self.settings: Any = fingerprint.Tracked(run.settings, self._read_setting)
@@ -56,22 +63,46 @@ class Step:
         """True while nothing may be changed."""
         return self.run.mode is not Mode.APPLY
 
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether a dry run could not see everything, as steps before this one are not done."""
+        return bool(self._unfinished)
+
     # -- what a step's code calls --------------------------------------------------------------
 
-    def make(self, action: Action[StateT]) -> StateT:
+    def make(
+        self,
+        action: Action[StateT],
+        *,
+        deadline_seconds: float | None = None,
+        attempts: int | None = None,
+    ) -> StateT:
         """Make an action true and give the verified state.
 
         Observes, plans, and unless nothing is to be changed records the intent, applies and
         verifies.  In a dry run it stops after the plan and gives what was observed, or a value
-        that is unknown until applied.
+        that is unknown until applied.  ``deadline_seconds`` and ``attempts`` (how often a call is
+        made before an error that passes by itself counts) hold for this action alone, beside
+        those of the step.
         """
+        self._action_deadline = Deadline(deadline_seconds)
+        usual = self._attempts
+        self._attempts = usual if attempts is None else attempts
+        try:
+            with enforced(self._deadline, self._action_deadline):
+                return self._make(action)
+        finally:
+            self._attempts = usual
+            self._action_deadline = Deadline(None)
+
+    def _make(self, action: Action[StateT]) -> StateT:
         subject = action.subject
         if subject in self._subjects:
             raise ValueError(f"step {self.name} makes {subject!r} twice")
         self._subjects.add(subject)
         if self.run.mode is Mode.ROLLBACK:
             return self._collect_undo(action)
-        self.run.safe_point(self._deadline)
+        self.safe_point()
         if self.dry_run:
             return self._plan_only(action)
         observed = self._retried(action.observe)
@@ -80,6 +111,7 @@ class Step:
         self._tell(change.describe())
         if change.kind is ChangeKind.NONE:
             return observed if observed is not None else action.verify()
+        self._as_planned(change)
         self._gate(change)
         self.run.store.intend(self.name, self.run.number, self.attempt, self.started_at, change)
         self._intended = True
@@ -92,11 +124,14 @@ class Step:
 
         In a dry run a probe that writes, or that needs unfinished steps, is told as unknown.
         """
-        if self.dry_run and (writes or self._unfinished or self.run.mode is not Mode.DRY_RUN):
+        if self.run.mode is Mode.ROLLBACK:
+            return Unknown(subject)  # type: ignore[return-value]
+        if self.dry_run and (writes or self._unfinished):
             self.changes.append(Change(ChangeKind.UNKNOWN, subject, reason="checked when applied"))
             return Unknown(subject)  # type: ignore[return-value]
-        self.run.safe_point(self._deadline)
-        return self._retried(probe)
+        self.safe_point()
+        with enforced(self._deadline):
+            return self._retried(probe)
 
     def publish(self, **outputs: Json) -> None:
         """Leave values for other steps and later runs; never secrets."""
@@ -116,6 +151,12 @@ class Step:
         self._inputs[f"output:{step}.{name}"] = fingerprint.digest(outputs[name])
         return outputs[name]
 
+    def safe_point(self) -> None:
+        """Stop here if the run was interrupted, a deadline passed or the lock was lost."""
+        self.run.safe_point()
+        self._deadline.check()
+        self._action_deadline.check()
+
     def note(self, text: "str | Unknown") -> None:
         """Say something that belongs into the terminal output and the report."""
         if isinstance(text, Unknown):
@@ -127,8 +168,9 @@ class Step:
 
     def finish(self, error: BaseException | None) -> Checkpoint | None:
         """Write the checkpoint of a step that ended; a failure keeps its intents and journal."""
-        if self.run.mode is not Mode.APPLY:
+        if self.run.mode is Mode.DRY_RUN:
             self.run.expect(self.name, self._outputs)
+        if self.run.mode is not Mode.APPLY:
             return None
         source = self.run.sources.get(self.name)
         if source is not None:
@@ -140,6 +182,9 @@ class Step:
             if not self._intended:
                 return None
             state = "running"
+        return self._leave(state, error)
+
+    def _leave(self, state: str, error: BaseException | None) -> Checkpoint:
         checkpoint = Checkpoint(
             step=self.name,
             state=state,
@@ -156,13 +201,49 @@ class Step:
         self.run.remember(checkpoint)
         return checkpoint
 
+    # -- rollback ------------------------------------------------------------------------------
+
+    def to_undo(self) -> list[Change]:
+        """What the runs changed in this step and the step's code can take back, newest first."""
+        return [self._undo[intent][1] for intent in sorted(self._undo, reverse=True)]
+
+    def what_stays(self) -> list[str]:
+        """Why changes of this step can't be taken back, a line each; empty where all can."""
+        found = [
+            f"{change.describe()}: this step's code makes it no longer, so nothing can undo it"
+            for intent, change in self._intents().items()
+            if intent not in self._undo
+        ]
+        for action, change in self._undo.values():
+            if reason := why_it_stays(action, change):
+                found.append(f"{change.describe()}: {reason}")
+        return found
+
     def undo_all(self) -> None:
-        """Take back what the runs changed in this step, newest first (rollback only)."""
-        for action, change, intent in reversed(self._undo):
-            self.run.safe_point(self._deadline)
-            self._retried(partial(action.undo, change, StepJournal(self, action.subject)))
-            self.run.store.undone(intent)
-            self.changes.append(change)
+        """Take back what can be, newest first, and leave the checkpoint of a rolled-back step.
+
+        Each change counts as undone as soon as it is; a rollback that is killed goes on there.
+        """
+        error: BaseException | None = None
+        if self._undo:
+            self.run.store.mark(self.name, "running", "its rollback began")
+        try:
+            for intent in sorted(self._undo, reverse=True):
+                action, change = self._undo[intent]
+                if why_it_stays(action, change):
+                    continue
+                self.safe_point()
+                self._tell(f"undo: {change.describe()}")
+                self._retried(partial(action.undo, change, StepJournal(self, action.subject)))
+                self.run.store.undone(intent)
+                self.changes.append(change.reversed())
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
+            stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+            if not stopped:
+                self._leave("rolled back" if error is None else "failed", error)
 
     def shown(self, error: BaseException) -> str:
         """The text of a failure as reports show it."""
@@ -197,14 +278,34 @@ class Step:
         return f"seen after {self._unfinished[-1]}"
 
     def _collect_undo(self, action: Action[StateT]) -> StateT:
-        for intent in self.run.store.intents(self.name):
-            if intent.subject == action.subject and intent.change.kind is not ChangeKind.NONE:
-                self._undo.append((action, intent.change, intent.id))
+        for intent, change in self._intents().items():
+            if change.subject == action.subject:
+                self._undo[intent] = (action, change)
         try:
             observed = action.observe()
-        except UnknownUntilApplied:
+        except (UnknownUntilApplied, MigrationError):
             observed = None
         return observed if observed is not None else Unknown(action.subject)  # type: ignore[return-value]
+
+    def _intents(self) -> dict[int, Change]:
+        if not self.run.has_store:
+            return {}
+        return {each.id: each.change for each in self.run.store.intents(self.name)}
+
+    def _as_planned(self, change: Change) -> None:
+        """Refuse a change that the plan which is being applied does not hold."""
+        if self.run.planned is None:
+            return
+        planned = self.run.planned.get(self.name, ())
+        if any(each.kind is ChangeKind.UNKNOWN for each in planned):
+            return
+        if not any(each.covers(change) for each in planned):
+            told = ", ".join(each.describe() for each in planned) or "nothing"
+            raise PlanStale(
+                f"{self.name} would {change.describe()}, which is not what the plan holds.",
+                expected=f"as planned: {told}",
+                remedy="make the plan anew (--dry-run --plan-out FILE), read it, and apply that",
+            )
 
     def _gate(self, change: Change) -> None:
         if not (change.irreversible and self.run.protected):
@@ -223,18 +324,24 @@ class Step:
 
     def _retried(self, call: Callable[[], StateT]) -> StateT:
         """Call again, a few times with growing pauses, after an error that says it will pass."""
+        failure = ""
         for attempt in stamina.retry_context(
             on=lambda error: bool(getattr(error, "transient", False)),
-            attempts=5,
+            attempts=self._attempts,
             timeout=120,
             wait_initial=0.2,
             wait_max=10,
         ):
             with attempt:
                 if attempt.num > 1:
+                    self.safe_point()
                     self.retries += 1
-                    self.run.safe_point(self._deadline)
-                return call()
+                    self._tell(f"attempt {attempt.num} of {self._attempts}, after: {failure}")
+                try:
+                    return call()
+                except Exception as error:
+                    failure = describe(error).split("\n")[0]
+                    raise
         raise AssertionError("unreachable")
 
 
@@ -276,7 +383,7 @@ class StepJournal:
 
     def safe_point(self) -> None:
         """Stop here if the run was interrupted, its deadline passed or its lock was lost."""
-        self._step.run.safe_point(self._step._deadline)
+        self._step.safe_point()
 
 
 def approval_id(environment: str, step: str, change: Change) -> str:

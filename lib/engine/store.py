@@ -1,23 +1,16 @@
 """The checkpoint store: what finished steps left, in SQLite or PostgreSQL."""
 
-import os
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.engine import Connection
 
 from lib.engine import tables
 from lib.engine.changes import Change, Json
-from lib.engine.errors import CheckpointError, LockLost
-
-_LOCK_NAME = "run"
+from lib.engine.storage import LOCK_NAME, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,140 +45,14 @@ class Intent:
     state: str
 
 
-class Store:
-    """One environment's checkpoints.
-
-    ``location`` is a path or a ``postgresql://`` URL.  Raises ``CheckpointError`` when the store
-    is corrupt, foreign, newer, read-only or unreachable; such a store is never written to.
-    ``exists`` is false where there is no store yet and ``create`` did not ask for one.
-    """
-
-    def __init__(self, location: str | Path, *, create: bool = True) -> None:
-        self.location = str(location)
-        self.shown = _shown(self.location)
-        self.token: int | None = None
-        self.exists = False
-        self._mutex = threading.RLock()
-        self._engine = self._make_engine(create)
-        with self._failures():
-            self._connection: Connection = self._engine.connect()
-            try:
-                self._prepare(create)
-            except BaseException:
-                self.close()
-                raise
-
-    # -- opening -----------------------------------------------------------------------------
-
-    def _make_engine(self, create: bool) -> Engine:
-        if "://" in self.location:
-            url = make_url(self.location)
-            if url.get_backend_name() == "postgresql":
-                return sa.create_engine(url.set(drivername="postgresql+psycopg"))
-            raise CheckpointError(
-                f"A checkpoint store can't be kept at {self.shown}.",
-                expected="a path, or a postgresql:// URL",
-                remedy="correct --checkpoint",
-            )
-        path = Path(self.location)
-        if not _writable(path):
-            raise _unwritable(path)
-        if create:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise _unwritable(path) from error
-        engine = sa.create_engine(
-            URL.create("sqlite", database=str(path)),
-            connect_args={"check_same_thread": False, "timeout": 30},
-        )
-        # Only a new file gets its journal mode: one that turns out to be foreign stays as it is.
-        new = create and not (path.exists() and path.stat().st_size)
-        event.listen(engine, "connect", _configure_new if new else _configure)
-        event.listen(engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
-        return engine
-
-    def _prepare(self, create: bool) -> None:
-        with self._transaction():
-            names = set(sa.inspect(self._connection).get_table_names())
-            if "orchestra_meta" not in names:
-                if names and self._connection.dialect.name == "sqlite":
-                    raise CheckpointError(
-                        f"{self.shown} is a database, but not a checkpoint store.",
-                        expected="a store that this tool made, or no file at all",
-                        remedy="choose another place with --checkpoint",
-                    )
-                if create:
-                    tables.METADATA.create_all(self._connection)
-                    self._put_meta("version", str(tables.VERSION))
-                self.exists = create
-                return
-            version = self._get_meta("version") or "0"
-        self.exists = True
-        if not version.isdecimal() or int(version) > tables.VERSION:
-            raise CheckpointError(
-                f"{self.shown} was written by a newer version of this tool "
-                f"(store version {version}).",
-                expected=f"store version {tables.VERSION} or older",
-                remedy="update this checkout, or choose another place with --checkpoint",
-            )
-
-    def close(self) -> None:
-        """Let go of the database."""
-        with self._mutex:
-            self._connection.close()
-            self._engine.dispose()
-
-    # -- transactions ------------------------------------------------------------------------
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with self._mutex, self._failures(), self._connection.begin():
-            yield self._connection
-
-    @contextmanager
-    def _fenced(self) -> Iterator[Connection]:
-        """A transaction that only the holder of the lock may make."""
-        with self._transaction() as connection:
-            if self.token is not None:
-                row = connection.execute(
-                    sa.select(tables.LOCKS.c.token)
-                    .where(tables.LOCKS.c.name == _LOCK_NAME)
-                    .with_for_update(read=True)  # nobody takes over before this is committed
-                ).first()
-                if row is None or row.token != self.token:
-                    raise LockLost(
-                        "This run's lock was taken over while it stood still; "
-                        "it changes nothing more.",
-                        expected="one run at a time for each environment",
-                        remedy="wait for the other run to end, then start again",
-                    )
-            yield connection
-
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        try:
-            yield
-        except sa.exc.DBAPIError as error:
-            raise CheckpointError(
-                f"The checkpoint store {self.shown} can't be used: {error.orig}.",
-                expected="a store that this tool made, whole and writable",
-                remedy="restore it from a copy, or begin another with --checkpoint PATH; "
-                "steps whose work stands are recognised and not done again",
-            ) from error
-
-    def _get_meta(self, key: str) -> str | None:
-        query = sa.select(tables.META.c.value).where(tables.META.c.key == key)
-        return self._connection.execute(query).scalar()
-
-    def _put_meta(self, key: str, value: str) -> None:
-        self._connection.execute(sa.insert(tables.META).values(key=key, value=value))
+class Store(Storage):
+    """One environment's checkpoints, intents, journal, runs and lock."""
 
     # -- runs --------------------------------------------------------------------------------
 
     def begin_run(self, holder: Mapping[str, Json], arguments: Sequence[str]) -> int:
         """Record that a run began; gives its number."""
-        with self._fenced() as connection:
+        with self.fenced() as connection:
             result = connection.execute(
                 sa.insert(tables.RUNS).values(
                     started_at=time.time(), holder=dict(holder), arguments=list(arguments)
@@ -195,7 +62,7 @@ class Store:
 
     def end_run(self, run: int, outcome: str) -> None:
         """Record how a run ended."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(
                 sa.update(tables.RUNS)
                 .where(tables.RUNS.c.id == run)
@@ -204,7 +71,7 @@ class Store:
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run, oldest first."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             rows = connection.execute(sa.select(tables.RUNS).order_by(tables.RUNS.c.id))
             return [dict(row) for row in rows.mappings()]
 
@@ -212,14 +79,14 @@ class Store:
 
     def checkpoints(self) -> dict[str, Checkpoint]:
         """Every step's checkpoint, by step name."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             rows = connection.execute(sa.select(tables.CHECKPOINTS)).mappings().all()
         return {row["step"]: _checkpoint(dict(row)) for row in rows}
 
     def checkpoint(self, step: str) -> Checkpoint | None:
         """One step's checkpoint."""
         query = sa.select(tables.CHECKPOINTS).where(tables.CHECKPOINTS.c.step == step)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             row = connection.execute(query).mappings().first()
         return _checkpoint(dict(row)) if row else None
 
@@ -228,12 +95,12 @@ class Store:
         query = sa.select(tables.HISTORY).order_by(tables.HISTORY.c.id)
         if step is not None:
             query = query.where(tables.HISTORY.c.step == step)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     def intend(self, step: str, run: int, attempt: int, started_at: float, change: Change) -> int:
         """Record durably that ``change`` is about to be made; gives the intent's number."""
-        with self._fenced() as connection:
+        with self.fenced() as connection:
             self._replace_checkpoint(
                 connection,
                 Checkpoint(step, "running", run, attempt, started_at, None, {}, {}, (), None),
@@ -252,7 +119,7 @@ class Store:
 
     def finish(self, checkpoint: Checkpoint) -> None:
         """Write a step's result, settle its intents and drop its journal, in one transaction."""
-        with self._fenced() as connection:
+        with self.fenced() as connection:
             self._replace_checkpoint(connection, checkpoint)
             connection.execute(
                 sa.insert(tables.HISTORY).values(
@@ -273,6 +140,7 @@ class Store:
                     .where(tables.INTENTS.c.state == "intended")
                     .values(state="applied")
                 )
+            if checkpoint.state in ("done", "rolled back"):
                 connection.execute(
                     sa.delete(tables.JOURNAL).where(tables.JOURNAL.c.step == checkpoint.step)
                 )
@@ -296,31 +164,43 @@ class Store:
             )
         )
 
-    def forget_checkpoints(self) -> None:
-        """Begin anew: every step counts as not started; history and intents are kept."""
-        with self._fenced() as connection:
-            connection.execute(sa.delete(tables.CHECKPOINTS))
+    def forget_checkpoints(self, steps: Collection[str]) -> None:
+        """Let these steps count as not started; history and intents are kept."""
+        with self.fenced() as connection:
+            connection.execute(
+                sa.delete(tables.CHECKPOINTS).where(tables.CHECKPOINTS.c.step.in_(list(steps)))
+            )
+
+    def mark(self, step: str, state: str, reason: str) -> None:
+        """Give a step's checkpoint another state (drifted, running) and say why."""
+        with self.fenced() as connection:
+            connection.execute(
+                sa.update(tables.CHECKPOINTS)
+                .where(tables.CHECKPOINTS.c.step == step)
+                .values(state=state, error=reason)
+            )
 
     # -- intents -----------------------------------------------------------------------------
 
     def intents(self, step: str) -> list[Intent]:
         """The changes that runs made or meant to make in a step and that stand, oldest first."""
-        query = (
-            sa.select(tables.INTENTS)
-            .where(tables.INTENTS.c.step == step)
-            .where(tables.INTENTS.c.state != "undone")
-            .order_by(tables.INTENTS.c.id)
-        )
-        with self._transaction() as connection:
+        query = _STANDING.where(tables.INTENTS.c.step == step)
+        with self.transaction() as connection:
             rows = connection.execute(query).mappings().all()
         return [
             Intent(r["id"], r["step"], r["subject"], Change.from_json(r["change"]), r["state"])
             for r in rows
         ]
 
+    def steps_with_intents(self) -> set[str]:
+        """The steps in which a change of some run stands."""
+        with self.transaction() as connection:
+            rows = connection.execute(_STANDING).mappings().all()
+        return {row["step"] for row in rows}
+
     def undone(self, intent: int) -> None:
         """Record that a change was taken back."""
-        with self._fenced() as connection:
+        with self.fenced() as connection:
             connection.execute(
                 sa.update(tables.INTENTS)
                 .where(tables.INTENTS.c.id == intent)
@@ -335,7 +215,7 @@ class Store:
         query = sa.select(j.key, j.value).where(j.step == step, j.subject == subject)
         if prefix:
             query = query.where(j.key.startswith(prefix, autoescape=True))
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             return {row.key: row.value for row in connection.execute(query)}
 
     def journal_put(self, step: str, subject: str, entries: Mapping[str, Json]) -> None:
@@ -343,7 +223,7 @@ class Store:
         if not entries:
             return
         j = tables.JOURNAL.c
-        with self._fenced() as connection:
+        with self.fenced() as connection:
             connection.execute(
                 sa.delete(tables.JOURNAL).where(
                     j.step == step, j.subject == subject, j.key.in_(list(entries))
@@ -363,16 +243,16 @@ class Store:
         statement = sa.delete(tables.JOURNAL).where(j.step == step, j.subject == subject)
         if prefix:
             statement = statement.where(j.key.startswith(prefix, autoescape=True))
-        with self._fenced() as connection:
+        with self.fenced() as connection:
             connection.execute(statement)
 
     # -- lock --------------------------------------------------------------------------------
 
     def read_lock(self) -> tuple[int, dict[str, Any], float] | None:
         """The lock's token, holder and seconds left, or None where nobody ever held it."""
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             row = connection.execute(
-                sa.select(tables.LOCKS).where(tables.LOCKS.c.name == _LOCK_NAME)
+                sa.select(tables.LOCKS).where(tables.LOCKS.c.name == LOCK_NAME)
             ).first()
             if row is None:
                 return None
@@ -381,7 +261,7 @@ class Store:
     def take_lock(self, expected: int, holder: Mapping[str, Json], lease: float) -> bool:
         """Take the lock if its token still is ``expected`` (0 where there is none)."""
         locks = tables.LOCKS
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             values = {
                 "token": expected + 1,
                 "holder": dict(holder),
@@ -389,7 +269,7 @@ class Store:
             }
             if expected == 0:
                 try:
-                    connection.execute(sa.insert(locks).values(name=_LOCK_NAME, **values))
+                    connection.execute(sa.insert(locks).values(name=LOCK_NAME, **values))
                     taken = True
                 except sa.exc.IntegrityError:
                     connection.rollback()
@@ -397,7 +277,7 @@ class Store:
             else:
                 result = connection.execute(
                     sa.update(locks)
-                    .where(locks.c.name == _LOCK_NAME, locks.c.token == expected)
+                    .where(locks.c.name == LOCK_NAME, locks.c.token == expected)
                     .values(**values)
                 )
                 taken = result.rowcount == 1
@@ -407,10 +287,10 @@ class Store:
 
     def renew_lock(self, lease: float) -> None:
         """Push the end of the lease out; raises ``LockLost`` where another took over."""
-        with self._fenced() as connection:
+        with self.fenced() as connection:
             connection.execute(
                 sa.update(tables.LOCKS)
-                .where(tables.LOCKS.c.name == _LOCK_NAME)
+                .where(tables.LOCKS.c.name == LOCK_NAME)
                 .values(expires_at=self._now(connection) + lease)
             )
 
@@ -418,10 +298,10 @@ class Store:
         """Let the next run begin at once; harmless where the lock was lost."""
         if self.token is None:
             return
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             connection.execute(
                 sa.update(tables.LOCKS)
-                .where(tables.LOCKS.c.name == _LOCK_NAME, tables.LOCKS.c.token == self.token)
+                .where(tables.LOCKS.c.name == LOCK_NAME, tables.LOCKS.c.token == self.token)
                 .values(expires_at=0.0)
             )
         self.token = None
@@ -437,55 +317,20 @@ class Store:
         return time.time()
 
 
+_STANDING = (
+    sa.select(tables.INTENTS)
+    .where(tables.INTENTS.c.state != "undone")
+    .order_by(tables.INTENTS.c.id)
+)
+
+
 def _key(result: sa.CursorResult[Any]) -> int:
     key = result.inserted_primary_key
     assert key is not None
     return int(key[0])
 
 
-def _configure(connection: Any, _: object) -> None:
-    connection.isolation_level = None
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def _configure_new(connection: Any, _: object) -> None:
-    _configure(connection, _)
-    connection.execute("PRAGMA journal_mode=WAL")
-
-
 def _checkpoint(row: Mapping[str, Any]) -> Checkpoint:
     values = dict(row)
     values["changes"] = tuple(Change.from_json(each) for each in values["changes"])
     return Checkpoint(**values)
-
-
-def _writable(path: Path) -> bool:
-    """Whether a file may be written here, or made; false where it can't even be looked at."""
-    if os.path.exists(path):
-        return os.path.isfile(path) and os.access(path, os.W_OK)
-    parent = path.parent
-    while not os.path.exists(parent):
-        parent = parent.parent
-    return os.path.isdir(parent) and os.access(parent, os.W_OK)
-
-
-def _unwritable(path: Path) -> CheckpointError:
-    return CheckpointError(
-        f"The checkpoint store {path} can't be written.",
-        expected="a file that this user may write, or a place where one can be made",
-        remedy="change its permissions, or choose another place with --checkpoint",
-    )
-
-
-def _shown(location: str) -> str:
-    """The location without its password."""
-    if "://" not in location:
-        return location
-    try:
-        return make_url(location).render_as_string(hide_password=True)
-    except sa.exc.ArgumentError as error:
-        raise CheckpointError(
-            "The URL of the checkpoint store can't be read.",
-            expected="postgresql://user@host:port/database",
-            remedy="correct --checkpoint",
-        ) from error

@@ -7,7 +7,7 @@ import pytest
 
 from lib.engine.plan import render
 from lib.engine.run import StepState
-from lib.engine.step import approval_id
+from lib.plugin.preparation import approvals
 from lib.plugin.session import MigrationSession
 from lib.report.model import StepState as RowState
 
@@ -17,6 +17,8 @@ _MARKS = {
     RowState.FAILED: "✗",
     RowState.INTERRUPTED: "!",
     RowState.PLANNED: "~",
+    RowState.DRIFTED: "≠",
+    RowState.ROLLED_BACK: "←",
 }
 
 
@@ -48,17 +50,35 @@ class TestLines:
 
 def plan_lines(migration: MigrationSession) -> list[str]:
     """The plan as a tree, where it was saved, and what waits for approval."""
+    if migration.options.rollback:
+        return _rollback_lines(migration)
     plan = migration.plan()
     lines = render(plan)
     if migration.options.plan_out is not None:
         migration.options.plan_out.write_text(plan.to_json(), encoding="utf-8")
         lines.append(f"The plan is in {migration.options.plan_out}.")
-    for planned in plan.steps:
-        for change in planned.changes:
-            if change.irreversible:
-                approval = approval_id(migration.environment, planned.name, change)
-                lines.append(f"irreversible: {change.describe()} (--approve {approval})")
+    waiting = approvals(plan)
+    for approval, change in waiting.items():
+        lines.append(f"irreversible: {change.describe()} (--approve {approval})")
+    if waiting:
+        lines.append(f"The whole plan is approved by --approve {plan.id}.")
     return lines
+
+
+def _rollback_lines(migration: MigrationSession) -> list[str]:
+    """What a rollback would take back, last made first, and what would stay."""
+    plan = migration.rollback
+    if plan is None:
+        return ["Nothing to roll back."]
+    lines = render(plan)
+    for name, reasons in migration.staying.items():
+        lines.extend(f"stays: {name}: {reason}" for reason in reasons)
+    if getattr(migration.settings, "protected", False):
+        lines.append(f"It is approved by --approve {plan.id}.")
+    return lines
+
+
+_EXPLAINED = (StepState.PENDING, StepState.DRIFTED)
 
 
 def print_status(migration: MigrationSession) -> None:
@@ -75,5 +95,5 @@ def print_status(migration: MigrationSession) -> None:
         found = standing.checkpoint
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.started_at)) if found else ""
         told = f"run {found.run}, attempt {found.attempt}, {when}" if found else ""
-        reason = standing.reason if standing.state is StepState.PENDING else ""
+        reason = standing.reason if standing.state in _EXPLAINED else ""
         reporter.write_line(f"  {name:<{width}}  {standing.state:<11}  {told}  {reason}".rstrip())

@@ -12,15 +12,19 @@ from lib.errors import MigrationError
 from lib.logs import LOGGER, open_log, shown_error
 from lib.plugin import dependency, hookspecs, selection, steps
 from lib.plugin.criteria import BREACHED, BenchmarkClock, Criterion, CriterionBreached
+from lib.plugin.drift import DRIFTED, Drifted
 from lib.plugin.options import MARKERS, Options, add_options
 from lib.plugin.output import TestLines, plan_lines, print_status
+from lib.plugin.preparation import find_drift, prepare
 from lib.plugin.reporting import Reporting, drop_reports, prepare_html
 from lib.plugin.session import MIGRATION, STEP, MigrationSession, of
 from lib.report.junit import step_properties
 from lib.report.model import StepState as RowState
 
-_FAILURES = pytest.StashKey[list[bool]]()
-"""For each failed test, whether a breached criterion was the reason."""
+_FAILURES = pytest.StashKey[list[int]]()
+"""For each failed test, the exit code of a session that had failures of this kind alone."""
+
+_ONLY_LOOKS = "nothing is changed"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -151,7 +155,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     migration = of(config)
     if not _concerned(migration):
         return []
-    mode = "dry run, nothing is changed" if migration.mode is Mode.DRY_RUN else "apply"
+    mode = str(migration.mode) if migration.changes_something else _ONLY_LOOKS
     return [f"migration: environment {migration.environment}, {mode}"]
 
 
@@ -166,7 +170,7 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     ]
     if brought:
         lines.append(f"prerequisites that are not done run first: {', '.join(brought)}")
-    if migration.options.force and migration.selected:
+    if migration.options.force and migration.selected and migration.mode is not Mode.ROLLBACK:
         lines.append("--force: prerequisites are not checked")
     return lines
 
@@ -181,6 +185,8 @@ def pytest_show_status(session: pytest.Session) -> bool | None:
     if not (migration.options.status and migration.declared):
         return None
     with _told_as_usage(session.config):
+        if migration.options.refresh and migration.selected:
+            find_drift(migration)
         print_status(migration)
     return True
 
@@ -195,12 +201,14 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         or not (migration.selected or migration.declared)
     ):
         return (yield)
-    with _told_as_usage(session.config):
-        migration.begin(session.config.invocation_params.args)
-    if session.items:
-        dependency.count_as_done(session.items[0], _succeeded(migration))
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
+        with _told_as_usage(session.config):
+            prepare(migration, session.config.invocation_params.args)
+            if migration.mode is Mode.ROLLBACK and not migration.changes_something:
+                session.items.clear()  # what would be taken back has been seen
+            if session.items:
+                dependency.only_these_are_done(session.items[0], migration.succeeded_before())
         return (yield)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -208,16 +216,6 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 def _terminate(*_: object) -> None:
     raise KeyboardInterrupt("SIGTERM")
-
-
-def _succeeded(migration: MigrationSession) -> list[str]:
-    if migration.options.force:
-        return list(migration.declared)
-    return [
-        name
-        for name in migration.declared
-        if name not in migration.selected and migration.is_done(name)
-    ]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -228,9 +226,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if declared is None:
         return
     standing = migration.standing(declared.name)
-    if standing.state is StepState.DONE:
+    if migration.is_skipped(standing):
         migration.begin_step(declared)
         pytest.skip(standing.reason)
+    if migration.mode is Mode.REFRESH and standing.state is not StepState.DONE:
+        pytest.skip(f"{standing.state}: there is nothing to compare")
+    if migration.mode is Mode.ROLLBACK and not migration.looking:
+        _keep_what_is_needed(migration, declared.name)
+
+
+def _keep_what_is_needed(migration: MigrationSession, name: str) -> None:
+    """Leave a step as it is where one that is built on it could not be taken back."""
+    for other in migration.rows.values():
+        if other.state is RowState.FAILED and name in migration.graph.closure([other.name]):
+            pytest.skip(f"kept: {other.name}, which needs it, could not be taken back")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -242,14 +251,25 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         return (yield)
     if STEP not in pyfuncitem.stash:
         migration.begin_step(declared)
+    step = pyfuncitem.stash[STEP]
     try:
         result = yield
+        if migration.mode is Mode.ROLLBACK and not migration.looking:
+            step.undo_all()
     except BaseException as error:
         if migration.end_step(declared, error):
+            _raise_drift(migration, declared.name)
             return True
         raise
     migration.end_step(declared, None)
+    _raise_drift(migration, declared.name)
     return result
+
+
+def _raise_drift(migration: MigrationSession, name: str) -> None:
+    row = migration.rows[name]
+    if row.state is RowState.DRIFTED and not migration.looking:
+        raise Drifted(name, row.reason)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -263,13 +283,20 @@ def pytest_runtest_makereport(
     error = call.excinfo.value if call.excinfo is not None else None
     if declared is not None:
         _report_step(migration, declared, report, error)
-    if report.failed:
-        item.config.stash[_FAILURES].append(isinstance(error, CriterionBreached))
+    if report.failed and not migration.looking:
+        item.config.stash[_FAILURES].append(_exit_code(error))
     if isinstance(error, MigrationError) and report.failed:
-        LOGGER.error("%s", error)
+        if not migration.looking:
+            LOGGER.error("%s", error)
         if not migration.options.debug:
             report.longrepr = shown_error(error)
     return report
+
+
+def _exit_code(error: BaseException | None) -> int:
+    if isinstance(error, CriterionBreached):
+        return BREACHED
+    return DRIFTED if isinstance(error, Drifted) else int(pytest.ExitCode.TESTS_FAILED)
 
 
 def _report_step(
@@ -313,8 +340,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Close the run; a session whose only failures are breached criteria has its own code."""
     migration = of(session.config)
     failures = session.config.stash[_FAILURES]
-    if exitstatus == pytest.ExitCode.TESTS_FAILED and failures and all(failures):
-        session.exitstatus = BREACHED
+    if exitstatus == pytest.ExitCode.TESTS_FAILED and len(set(failures)) == 1:
+        session.exitstatus = failures[0]
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and migration.options.rollback:
+        session.exitstatus = pytest.ExitCode.OK
     reporting: Reporting | None = session.config.pluginmanager.get_plugin("migration-reporting")
     if reporting is not None and migration.declared and not session.config.option.collectonly:
         reporting.write_junit()
@@ -331,7 +360,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if reporting is None or not migration.declared or config.option.collectonly:
         return
     terminalreporter.section("migration")
-    lines = plan_lines(migration) if migration.mode is Mode.DRY_RUN else reporting.summary()
+    planned = migration.options.dry_run
+    lines = plan_lines(migration) if planned else reporting.summary()
     for line in lines:
         terminalreporter.write_line(line)
 

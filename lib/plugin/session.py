@@ -20,7 +20,9 @@ from lib.engine.store import Store
 from lib.engine.unknown import UnknownUntilApplied
 from lib.errors import MigrationError
 from lib.logs import CONTEXT, LOGGER
+from lib.plugin import drift
 from lib.plugin.options import Options
+from lib.plugin.rollback import rollback_order
 from lib.plugin.selection import (
     Argument,
     refuse_unknown_components,
@@ -57,6 +59,11 @@ class MigrationSession:
         self.started_at = time.time()
         self.began = False
         self.own_lines = False
+        self.looking = False
+        self.worker = hasattr(config, "workerinput")
+        self.parallel = False
+        self.rollback: Plan | None = None
+        self.staying: Mapping[str, Sequence[str]] = {}
         self.lines = TerminalLines(config)
 
     # -- made when first asked for ---------------------------------------------------------------
@@ -83,7 +90,7 @@ class MigrationSession:
     def store(self) -> Store | None:
         """The checkpoint store; None where there is none and this session won't write one."""
         location = self.options.checkpoint or str(self.state / f"{self.environment}.db")
-        writes = self.mode is Mode.APPLY and bool(self.selected) and not self.options.status
+        writes = self.changes_something and bool(self.selected)
         if not writes and "://" not in location and not Path(location).exists():
             return None
         store = Store(location, create=writes)
@@ -94,8 +101,23 @@ class MigrationSession:
 
     @property
     def mode(self) -> Mode:
-        """Whether steps are applied or only planned."""
+        """Whether steps are applied, planned, compared with the world, or taken back."""
+        if self.options.rollback:
+            return Mode.ROLLBACK
+        if self.options.detect_drift:
+            return Mode.REFRESH
         return Mode.DRY_RUN if self.options.dry_run else Mode.APPLY
+
+    @property
+    def changes_something(self) -> bool:
+        """Whether this session may change the world and its checkpoints."""
+        options = self.options
+        return not (options.dry_run or options.detect_drift or options.status)
+
+    @cached_property
+    def planned(self) -> Plan | None:
+        """The plan that ``--plan`` applies; raises ``PlanStale`` where it is none."""
+        return None if self.options.plan is None else Plan.load(self.options.plan)
 
     @cached_property
     def graph(self) -> StepGraph:
@@ -116,8 +138,6 @@ class MigrationSession:
         )
         run.sources = {name: each.source for name, each in self.declared.items()}
         run.progress = self.lines.progress
-        if self.options.fresh:
-            run.ignore_checkpoints()
         return run
 
     # -- collection ------------------------------------------------------------------------------
@@ -143,10 +163,25 @@ class MigrationSession:
             if item.nodeid in self.by_node and self._wanted(item)
         ]
         others = [item for item in remaining if item.nodeid not in self.by_node]
-        if self.options.components or self.options.dry_run or self.options.status:
+        if self.options.components or self.mode is not Mode.APPLY or self.options.status:
             others = []
-        self.selected = self._with_prerequisites(chosen)
+        if self.planned is not None:
+            names = [each.name for each in self.planned.steps]
+            chosen = [name for name in names if name in self.declared]
+            others = []
+        if self.options.rollback:
+            self.selected = dict.fromkeys(self._to_roll_back(chosen), True)
+        else:
+            self.selected = self._with_prerequisites(chosen)
         return [*(self.declared[name].item for name in self.selected), *others]
+
+    def _to_roll_back(self, chosen: Sequence[str]) -> list[str]:
+        if self.store is None:
+            return []
+        touched = {name for name in self.declared if self.run.checkpoint(name) is not None}
+        touched |= self.store.steps_with_intents()
+        phases = {name: each.phase for name, each in self.declared.items()}
+        return rollback_order(self.graph, phases, chosen, touched, self.options.to)
 
     def _wanted(self, item: pytest.Item) -> bool:
         components = self.options.components
@@ -158,6 +193,8 @@ class MigrationSession:
         if not chosen:
             return {}
         self.selected = dict.fromkeys(chosen, True)
+        if self.options.fresh:
+            self.run.ignore_checkpoints(chosen)
         if self.options.force:
             return {name: True for name in self.graph.order if name in self.selected}
         found = with_prerequisites(chosen, self.graph, self.is_done)
@@ -188,15 +225,20 @@ class MigrationSession:
     # -- the run ---------------------------------------------------------------------------------
 
     def begin(self, arguments: Sequence[str]) -> None:
-        """Take the lock, where this session has something to change; raises ``LockHeld``."""
-        waiting = [name for name in self.selected if not self.is_done(name)]
-        if self.mode is Mode.APPLY and waiting:
-            self.run.begin(arguments)
-            self.began = True
-            CONTEXT.run = self.run.number
-            LOGGER.info(
-                "run %s: %s of %s steps to do", self.run.number, len(waiting), len(self.selected)
-            )
+        """Take the lock and begin a run; raises ``LockHeld``."""
+        self.run.begin(arguments)
+        self.began = True
+        CONTEXT.run = self.run.number
+
+    def waiting(self) -> list[str]:
+        """The selected steps that are not done."""
+        return [name for name in self.selected if not self.is_done(name)]
+
+    def succeeded_before(self) -> list[str]:
+        """The steps that count as succeeded for those that depend on them, before any has run."""
+        if self.options.force or self.run.mode in (Mode.REFRESH, Mode.ROLLBACK):
+            return list(self.declared)
+        return [n for n in self.declared if n not in self.selected and self.is_done(n)]
 
     def end(self, outcome: str) -> None:
         """Record how the run ended and let go of everything."""
@@ -208,11 +250,11 @@ class MigrationSession:
     def begin_step(self, declared: DeclaredStep) -> Step | None:
         """The step to run, or None where it is done already."""
         standing = self.standing(declared.name)
-        if standing.state is StepState.DONE:
+        if self.is_skipped(standing):
             self._record(declared, model.StepState.SKIPPED_DONE, None, reason=standing.reason)
             return None
         CONTEXT.phase, CONTEXT.step = declared.phase, declared.name
-        if standing.state is not StepState.NOT_STARTED:
+        if standing.state is not StepState.NOT_STARTED and self.run.mode is Mode.APPLY:
             LOGGER.info("%s: %s", declared.name, standing.reason)
         unfinished = tuple(
             each
@@ -223,11 +265,17 @@ class MigrationSession:
             declared.name,
             self.run,
             deadline_seconds=declared.deadline_seconds,
+            attempts=declared.attempts,
             unfinished=unfinished,
         )
-        step.told = lambda text: LOGGER.info("%s: %s", declared.name, text)
+        if not self.looking:
+            step.told = lambda text: LOGGER.info("%s: %s", declared.name, text)
         declared.item.stash[STEP] = step
         return step
+
+    def is_skipped(self, standing: Standing) -> bool:
+        """Whether a step is left out because it is done."""
+        return standing.state is StepState.DONE and self.run.mode in (Mode.APPLY, Mode.DRY_RUN)
 
     def _changes_nothing(self, name: str) -> bool:
         """Whether a dry run has seen that this step would leave the world as it is."""
@@ -249,16 +297,26 @@ class MigrationSession:
                 step.changes.append(change)
             error = None
         checkpoint = step.finish(error)
+        if self.run.mode is Mode.REFRESH:
+            return self._compared(declared, step, error)
         if error is not None:
             interrupted = isinstance(error, Interrupted | KeyboardInterrupt) or (
                 checkpoint is not None and checkpoint.state == "running"
             )
             state = model.StepState.INTERRUPTED if interrupted else model.StepState.FAILED
         else:
-            state = model.StepState.PLANNED if step.dry_run else model.StepState.DONE
+            state = _FINISHED[self.run.mode]
         self._record(declared, state, step, error=error)
         CONTEXT.step = ""
         return absorbed
+
+    def _compared(self, declared: DeclaredStep, step: Step, error: BaseException | None) -> bool:
+        """Record whether a finished step still holds in the world."""
+        reason = drift.reason(step, error)
+        state = model.StepState.DRIFTED if reason else model.StepState.SKIPPED_DONE
+        self._record(declared, state, step, reason=reason)
+        CONTEXT.step = ""
+        return True
 
     def _record(
         self,
@@ -290,20 +348,21 @@ class MigrationSession:
 
     # -- what it leaves --------------------------------------------------------------------------
 
-    def plan(self) -> Plan:
-        """The plan that a dry run found."""
+    def plan(self, rows: Mapping[str, model.StepRow] | None = None) -> Plan:
+        """The plan that a dry run, or a look at the steps (its rows), found."""
+        seen = self.rows if rows is None else rows
         steps = []
         for name in self.selected:
-            row = self.rows.get(name)
+            row = seen.get(name)
             if row is None:
                 continue
             done = row.state is model.StepState.SKIPPED_DONE
-            steps.append(
-                PlannedStep(
-                    name, row.phase, "done" if done else "", () if done else tuple(row.changes)
-                )
-            )
+            state = "done" if done else ("drifted" if self._has_drifted(name) else "")
+            steps.append(PlannedStep(name, row.phase, state, () if done else tuple(row.changes)))
         return Plan(self.environment, tuple(steps), digest(self.settings))
+
+    def _has_drifted(self, name: str) -> bool:
+        return self.standing(name).state is StepState.DRIFTED
 
     def standings(self) -> Mapping[str, Standing]:
         """How every declared step stands now."""
@@ -348,6 +407,12 @@ class MigrationSession:
         facts["python"] = ".".join(map(str, sys.version_info[:3]))
         return facts
 
+
+_FINISHED = {
+    Mode.APPLY: model.StepState.DONE,
+    Mode.DRY_RUN: model.StepState.PLANNED,
+    Mode.ROLLBACK: model.StepState.ROLLED_BACK,
+}
 
 MIGRATION = pytest.StashKey[MigrationSession]()
 """Where a config keeps its session."""

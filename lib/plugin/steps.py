@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lib.engine.graph import StepGraph
+from lib.engine.step import ATTEMPTS
 from lib.report.build import StepDeclaration
 
 
@@ -25,6 +26,7 @@ class DeclaredStep:
     component: str
     title: str
     deadline_seconds: float | None
+    attempts: int
     source: str
 
     def declaration(self) -> StepDeclaration:
@@ -50,6 +52,7 @@ def _read(item: pytest.Function) -> DeclaredStep:
     dependency = item.get_closest_marker("dependency")
     component = item.get_closest_marker("component")
     deadline = item.get_closest_marker("deadline")
+    retries = item.get_closest_marker("retries")
     name = dependency.kwargs.get("name") if dependency else None
     if dependency is None or not name or component is None or not component.args:
         raise pytest.UsageError(
@@ -68,6 +71,7 @@ def _read(item: pytest.Function) -> DeclaredStep:
         component=component.args[0],
         title=(inspect.getdoc(item.function) or item.name).split("\n")[0],
         deadline_seconds=deadline.args[0] if deadline else None,
+        attempts=retries.args[0] if retries else ATTEMPTS,
         source=source_digest(item.function),
     )
 

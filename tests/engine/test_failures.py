@@ -127,7 +127,7 @@ def test_the_heartbeat_notices_the_loss_and_the_step_stops_at_its_next_safe_poin
     assert other.take_lock(token, {**who, "pid": 0}, 60.0)
     run._lock._thread.join(timeout=30)
     with pytest.raises(LockLost, match="taken over"):
-        run.safe_point(None)
+        run.safe_point()
     run.end("failed")
     assert other.read_lock()[0] == token + 1
     other.close()

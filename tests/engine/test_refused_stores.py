@@ -84,7 +84,7 @@ def test_nobody_takes_over_while_the_holder_writes(make_database):
     lock.acquire()
     other = Store(url + "?options=-c%20lock_timeout%3D100")
     token, who, _ = other.read_lock()
-    with holding._fenced(), ThreadPoolExecutor(1) as elsewhere:
+    with holding.fenced(), ThreadPoolExecutor(1) as elsewhere:
         taking = elsewhere.submit(other.take_lock, token, who, 60.0)
         with pytest.raises(CheckpointError, match="lock timeout"):
             taking.result()

@@ -94,7 +94,7 @@ def test_the_journal_survives_a_failure_and_ends_with_the_step(store):
 def test_forgetting_checkpoints_keeps_history_and_intents(store):
     store.intend("a", 1, 1, 10.0, CHANGE)
     store.finish(done("a"))
-    store.forget_checkpoints()
+    store.forget_checkpoints(store.checkpoints())
     assert store.checkpoints() == {}
     assert store.history("a")
     assert store.intents("a")
@@ -245,7 +245,7 @@ def test_places_where_no_store_can_be_are_refused(tmp_path):
 def test_a_checkpoint_is_one_durable_transaction(tmp_path):
     """Full synchronisation, and one commit a step: what the cost of a checkpoint rests on."""
     store = Store(tmp_path / "store.db")
-    with store._transaction() as connection:
+    with store.transaction() as connection:
         assert connection.exec_driver_sql("pragma synchronous").scalar() == 2
         assert connection.exec_driver_sql("pragma journal_mode").scalar() == "wal"
     assert holder()["pid"] == os.getpid()

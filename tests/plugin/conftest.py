@@ -32,7 +32,7 @@ STEPS = """
     import os
     from pathlib import Path
     import pytest
-    from lib.engine.changes import Change, ChangeKind
+    from lib.engine.changes import Change, ChangeKind, FieldChange
     from lib.errors import MigrationError
 
     class TextFile:
@@ -44,7 +44,10 @@ STEPS = """
         def plan(self, observed):
             kind = ChangeKind.NONE if observed == self.text else (
                 ChangeKind.CREATE if observed is None else ChangeKind.UPDATE)
-            return Change(kind, self.subject, irreversible=self.irreversible)
+            fields = (FieldChange("text", observed, self.text),) if observed is not None else ()
+            return Change(kind, self.subject, fields, irreversible=self.irreversible)
+        def stays(self, change):
+            return "it is carved in stone" if os.environ.get("STONE") == str(self.path) else ""
         def apply(self, change, journal):
             with open("applied.txt", "a") as log:
                 log.write(f"{self.path} {change.kind}\\n")
@@ -55,7 +58,16 @@ STEPS = """
         def verify(self):
             return self.path.read_text()
         def undo(self, change, journal):
-            self.path.unlink()
+            with open("undone.txt", "a") as log:
+                log.write(f"{self.path} {change.kind}\\n")
+            if os.environ.get("DIE_UNDOING") == str(self.path):
+                os.kill(os.getpid(), 9)
+            if os.environ.get("KEEP") == str(self.path):
+                raise MigrationError(f"{self.path} is in use.", remedy="free it")
+            if change.kind is ChangeKind.UPDATE:
+                self.path.write_text(change.fields[0].old)
+            else:
+                self.path.unlink()
 """
 FIRST = """
     @pytest.mark.component("paper")
@@ -125,6 +137,12 @@ def run(migration: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Migrate:
 def applied(migration: pytest.Pytester) -> list[str]:
     """What was applied so far, in order."""
     path = migration.path / "applied.txt"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def undone(migration: pytest.Pytester) -> list[str]:
+    """What was taken back so far, in order."""
+    path = migration.path / "undone.txt"
     return path.read_text().splitlines() if path.exists() else []
 
 

@@ -1,0 +1,190 @@
+"""Where checkpoints are kept: an SQLite file or a PostgreSQL database, opened, checked, fenced."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+
+from lib.engine import tables
+from lib.engine.errors import CheckpointError, LockLost
+
+LOCK_NAME = "run"
+
+
+class Storage:
+    """The database of one environment's checkpoints.
+
+    ``location`` is a path or a ``postgresql://`` URL.  Raises ``CheckpointError`` when the store
+    is corrupt, foreign, newer, read-only or unreachable; such a store is never written to.
+    ``exists`` is false where there is no store yet and ``create`` did not ask for one.
+    """
+
+    def __init__(self, location: str | Path, *, create: bool = True) -> None:
+        self.location = str(location)
+        self.shown = _shown(self.location)
+        self.token: int | None = None
+        self.exists = False
+        self._mutex = threading.RLock()
+        self._engine = self._make_engine(create)
+        with self._failures():
+            self._connection: Connection = self._engine.connect()
+            try:
+                self._prepare(create)
+            except BaseException:
+                self.close()
+                raise
+
+    # -- opening -----------------------------------------------------------------------------
+
+    def _make_engine(self, create: bool) -> Engine:
+        if "://" in self.location:
+            url = make_url(self.location)
+            if url.get_backend_name() == "postgresql":
+                return sa.create_engine(url.set(drivername="postgresql+psycopg"))
+            raise CheckpointError(
+                f"A checkpoint store can't be kept at {self.shown}.",
+                expected="a path, or a postgresql:// URL",
+                remedy="correct --checkpoint",
+            )
+        path = Path(self.location)
+        if not _writable(path):
+            raise _unwritable(path)
+        if create:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _unwritable(path) from error
+        engine = sa.create_engine(
+            URL.create("sqlite", database=str(path)),
+            connect_args={"check_same_thread": False, "timeout": 30},
+        )
+        # Only a new file gets its journal mode: one that turns out to be foreign stays as it is.
+        new = create and not (path.exists() and path.stat().st_size)
+        event.listen(engine, "connect", _configure_new if new else _configure)
+        event.listen(engine, "begin", lambda c: c.exec_driver_sql("BEGIN IMMEDIATE"))
+        return engine
+
+    def _prepare(self, create: bool) -> None:
+        with self.transaction():
+            names = set(sa.inspect(self._connection).get_table_names())
+            if "orchestra_meta" not in names:
+                if names and self._connection.dialect.name == "sqlite":
+                    raise CheckpointError(
+                        f"{self.shown} is a database, but not a checkpoint store.",
+                        expected="a store that this tool made, or no file at all",
+                        remedy="choose another place with --checkpoint",
+                    )
+                if create:
+                    tables.METADATA.create_all(self._connection)
+                    self._put_meta("version", str(tables.VERSION))
+                self.exists = create
+                return
+            version = self._get_meta("version") or "0"
+        self.exists = True
+        if not version.isdecimal() or int(version) > tables.VERSION:
+            raise CheckpointError(
+                f"{self.shown} was written by a newer version of this tool "
+                f"(store version {version}).",
+                expected=f"store version {tables.VERSION} or older",
+                remedy="update this checkout, or choose another place with --checkpoint",
+            )
+
+    def close(self) -> None:
+        """Let go of the database."""
+        with self._mutex:
+            self._connection.close()
+            self._engine.dispose()
+
+    # -- transactions ------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One durable transaction; raises ``CheckpointError`` where the database fails."""
+        with self._mutex, self._failures(), self._connection.begin():
+            yield self._connection
+
+    @contextmanager
+    def fenced(self) -> Iterator[Connection]:
+        """A transaction that only the holder of the lock may make."""
+        with self.transaction() as connection:
+            if self.token is not None:
+                row = connection.execute(
+                    sa.select(tables.LOCKS.c.token)
+                    .where(tables.LOCKS.c.name == LOCK_NAME)
+                    .with_for_update(read=True)  # nobody takes over before this is committed
+                ).first()
+                if row is None or row.token != self.token:
+                    raise LockLost(
+                        "This run's lock was taken over while it stood still; "
+                        "it changes nothing more.",
+                        expected="one run at a time for each environment",
+                        remedy="wait for the other run to end, then start again",
+                    )
+            yield connection
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            raise CheckpointError(
+                f"The checkpoint store {self.shown} can't be used: {error.orig}.",
+                expected="a store that this tool made, whole and writable",
+                remedy="restore it from a copy, or begin another with --checkpoint PATH; "
+                "steps whose work stands are recognised and not done again",
+            ) from error
+
+    def _get_meta(self, key: str) -> str | None:
+        query = sa.select(tables.META.c.value).where(tables.META.c.key == key)
+        return self._connection.execute(query).scalar()
+
+    def _put_meta(self, key: str, value: str) -> None:
+        self._connection.execute(sa.insert(tables.META).values(key=key, value=value))
+
+
+def _configure(connection: Any, _: object) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _configure_new(connection: Any, _: object) -> None:
+    _configure(connection, _)
+    connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _writable(path: Path) -> bool:
+    """Whether a file may be written here, or made; false where it can't even be looked at."""
+    if os.path.exists(path):
+        return os.path.isfile(path) and os.access(path, os.W_OK)
+    parent = path.parent
+    while not os.path.exists(parent):
+        parent = parent.parent
+    return os.path.isdir(parent) and os.access(parent, os.W_OK)
+
+
+def _unwritable(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"The checkpoint store {path} can't be written.",
+        expected="a file that this user may write, or a place where one can be made",
+        remedy="change its permissions, or choose another place with --checkpoint",
+    )
+
+
+def _shown(location: str) -> str:
+    """The location without its password."""
+    if "://" not in location:
+        return location
+    try:
+        return make_url(location).render_as_string(hide_password=True)
+    except sa.exc.ArgumentError as error:
+        raise CheckpointError(
+            "The URL of the checkpoint store can't be read.",
+            expected="postgresql://user@host:port/database",
+            remedy="correct --checkpoint",
+        ) from error
