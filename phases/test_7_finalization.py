@@ -35,4 +35,4 @@ def test_the_report_is_written(step, migration):
     """reports/migration.json holds every step and criterion; HTML and JUnit follow at the end."""
     from lib.orchestra.documents import steps_file
 
-    step.make(steps_file(migration.finished_steps(), step.output("criteria", "rows")))
+    step.make(steps_file(migration.finished_steps(step.name), step.output("criteria", "rows")))

@@ -1,5 +1,6 @@
 """The project: under its organization, with its labels."""
 
+from dataclasses import replace
 from typing import Any
 
 from lib.cloud.clients import Clients
@@ -7,19 +8,24 @@ from lib.cloud.errors import NotFound
 from lib.cloud.kind import Kind, by_state
 from lib.cloud.permissions import CREATE_PROJECT
 from lib.cloud.resource import Resource
+from lib.engine.changes import Change
 
 PROJECT = Kind(
     noun="project",
     service="projects",
     thing="project",
     collection="projects",
-    condition=by_state(["ACTIVE"], ["DELETE_REQUESTED"]),
+    condition=by_state(["ACTIVE"]),
     console="https://console.cloud.google.com/cloud-resource-manager",
 )
 
 
 class Project(Resource[Any]):
-    """A project; moved where it stands under another parent (which needs an approval)."""
+    """A project; moved where it stands under another parent (which needs an approval).
+
+    One that is marked for deletion counts as absent: its id stays taken for 30 days
+    (cloud.google.com/resource-manager, "Shutting down projects"), so to make it is to restore it.
+    """
 
     def __init__(self, clients: Clients, settings: Any, protected: bool) -> None:
         body = {
@@ -30,6 +36,7 @@ class Project(Resource[Any]):
             clients, PROJECT, "", settings.id, body, project=settings.id, protected=protected
         )
         self.name = f"projects/{settings.id}"
+        self._marked_for_deletion = False
 
     def is_irreversible(self, path: str) -> bool:
         """A move changes who governs and who pays."""
@@ -39,7 +46,9 @@ class Project(Resource[Any]):
         from google.api_core.exceptions import Forbidden
 
         try:
-            return super()._get()
+            found = super()._get()
+            self._marked_for_deletion = _is_marked(found)
+            return None if self._marked_for_deletion else found
         except Forbidden:
             # Google answers so for a project that doesn't exist; a search tells the two apart.
             found = self._read("search_projects", {"query": f"id:{self.id}"})
@@ -47,7 +56,14 @@ class Project(Resource[Any]):
                 raise
             return None
 
+    def _plan_absent(self) -> Change:
+        change = super()._plan_absent()
+        reason = "it was marked for deletion and is restored" if self._marked_for_deletion else ""
+        return replace(change, reason=reason)
+
     def _create(self, body: Any, request_id: str) -> Any:  # noqa: ARG002
+        if self._marked_for_deletion:
+            return self._write("undelete_project", {"name": self.name})
         project = {"project_id": self.id, "display_name": self.id, **body}
         return self._write("create_project", {"project": project})
 
@@ -62,6 +78,10 @@ class Project(Resource[Any]):
     def _send(self, observed: Any, masks: list[str], wanted: Any, journal: Any) -> None:
         for each in masks:
             super()._send(observed, [each], wanted, journal)
+
+
+def _is_marked(project: Any) -> bool:
+    return project is not None and project.state.name == "DELETE_REQUESTED"
 
 
 class MissingPermissions(tuple[str, ...]):

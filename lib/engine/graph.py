@@ -34,6 +34,20 @@ class StepGraph:
                 found[each].append(name)
         return {name: tuple(each) for name, each in found.items()}
 
+    def chains(self, weights: Mapping[str, float]) -> Mapping[str, float]:
+        """For each step, the heaviest chain of steps that begins with it and must follow on it.
+
+        A scheduler that begins the step with the heaviest chain first keeps the whole short
+        (Graham, "Bounds on Multiprocessing Timing Anomalies", 1969; critical-path list rule).
+        A step without a weight counts 1.
+        """
+        dependents = self.dependents()
+        found: dict[str, float] = {}
+        for name in reversed(self.order):
+            after = max((found[each] for each in dependents[name]), default=0.0)
+            found[name] = weights.get(name, 1.0) + after
+        return found
+
     def closure(self, names: Iterable[str]) -> set[str]:
         """These steps and everything they need, directly or not."""
         found: set[str] = set()

@@ -114,6 +114,10 @@ class Run:
         self._joined = True
         self._known = self.store.checkpoints()
 
+    def catch_up(self) -> None:
+        """See what processes that joined this run have written."""
+        self._known = self.store.checkpoints()
+
     @property
     def token(self) -> int:
         """What fences this run's writes; the processes that join it need it."""
@@ -163,6 +167,10 @@ class Run:
                 "The run was asked to stop, and did at a safe point.",
                 remedy="run the same command again; it goes on from here",
             )
+
+    def earlier_seconds(self) -> Mapping[str, float]:
+        """How long each step took when it was last done, as far as it is known."""
+        return {name: each.seconds for name, each in self._known.items() if each.seconds}
 
     def checkpoint(self, step: str) -> Checkpoint | None:
         """The newest checkpoint known to this run."""

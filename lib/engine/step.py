@@ -241,6 +241,7 @@ class Step:
             error = failure
             raise
         finally:
+            self._outputs = {}
             stopped = isinstance(error, Interrupted | KeyboardInterrupt)
             if not stopped:
                 self._leave("rolled back" if error is None else "failed", error)

@@ -1,8 +1,9 @@
 """What a migration writes for people and programs: the inventory and the report's data."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,18 @@ def connections(cloud: "Cloud", settings: Any) -> list[ConnectionRow]:
 
 
 class WrittenFile:
-    """A file in ``reports/`` has this content: an action, written whole or not at all."""
+    """A file in ``reports/`` has this content: an action, written whole or not at all.
 
-    def __init__(self, path: Path, content: str) -> None:
+    ``content`` is asked for when it is needed, so that a rollback needs none.
+    """
+
+    def __init__(self, path: Path, content: Callable[[], str]) -> None:
         self._path = path
-        self._content = content
+        self._made = content
+
+    @cached_property
+    def _content(self) -> str:
+        return self._made()
 
     @property
     def subject(self) -> str:
@@ -75,10 +83,9 @@ class WrittenFile:
         return found
 
     def undo(self, change: Change, journal: Journal) -> None:
-        """Delete a file that was created; an older one that was overwritten is gone."""
-        del journal
-        if change.kind is ChangeKind.CREATE:
-            self._path.unlink(missing_ok=True)
+        """Delete the file: what it tells no longer is so."""
+        del change, journal
+        self._path.unlink(missing_ok=True)
 
 
 def inventory_file(rows: Sequence[ConnectionRow], platform: "Platform") -> WrittenFile:
@@ -90,11 +97,14 @@ def inventory_file(rows: Sequence[ConnectionRow], platform: "Platform") -> Writt
         "region": settings.project.region,
         "target": settings.target,
     }
-    return WrittenFile(REPORTS / "INVENTORY.md", inventory(rows, facts))
+    return WrittenFile(REPORTS / "INVENTORY.md", lambda: inventory(rows, facts))
 
 
 def steps_file(steps: Sequence[dict[str, Json]], criteria: Sequence[Json]) -> WrittenFile:
     """``reports/migration.json``: every step as its checkpoint has it, and the criteria."""
-    document = {"version": 1, "steps": list(steps), "criteria": list(criteria)}
-    text = json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n"
+
+    def text() -> str:
+        document = {"version": 1, "steps": list(steps), "criteria": list(criteria)}
+        return json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n"
+
     return WrittenFile(REPORTS / "migration.json", text)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lib.engine.run import Mode
 from lib.plugin.session import MigrationSession, of
 from lib.report.model import ConnectionRow, CriterionRow
 from lib.settings import ROOT, Settings, environment_file, load_settings
@@ -54,7 +55,10 @@ def platform_of(config: pytest.Config) -> "Platform":
     if found is None:
         session: MigrationSession = of(config)
         assert isinstance(session.settings, Settings)
-        found = config.stash[_PLATFORM] = Platform(session.settings, session.state)
+        # A rollback of a protected environment has been approved as a whole before it undoes.
+        guarded = session.settings.protected and session.mode is not Mode.ROLLBACK
+        found = Platform(session.settings, session.state, guarded=guarded)
+        config.stash[_PLATFORM] = found
         config.add_cleanup(found.close)
     return found
 

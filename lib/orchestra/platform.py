@@ -42,8 +42,9 @@ class Platform:
     Everything is opened when first asked for: a run that has nothing to do opens nothing.
     """
 
-    def __init__(self, settings: Settings, state: Path) -> None:
+    def __init__(self, settings: Settings, state: Path, *, guarded: bool | None = None) -> None:
         self.settings = settings
+        self._guarded = settings.protected if guarded is None else guarded
         self.state = state
         self._cloud: Cloud | None = None
 
@@ -90,7 +91,7 @@ class Platform:
             MASKING.learn(target.token)
         else:
             target = Target.google(project.id, project.region, project.zone)
-        return Cloud(target, protected=self.settings.protected, credentials=self.credentials)
+        return Cloud(target, protected=self._guarded, credentials=self.credentials)
 
     @property
     def endpoint(self) -> str:

@@ -102,4 +102,7 @@ def create_database(server: Database, name: str) -> CreateDatabase:
 
 def application_role(target: Database, settings: Any, password: Any) -> ApplicationRole:
     """The application's own role, which may read and write rows and nothing else."""
-    return ApplicationRole(target, settings.alloydb.application_role, password)
+    # The API's own schema comes later, with grants of its own.
+    return ApplicationRole(
+        target, settings.alloydb.application_role, password, without=("orchestra",)
+    )

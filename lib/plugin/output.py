@@ -30,7 +30,9 @@ class TestLines:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Write the line when the outcome is known."""
-        if report.when != "call" and not (report.when == "setup" and not report.passed):
+        crashed = str(report.when) == "???"  # xdist's word for a worker that died in a test
+        known = report.when == "call" or (report.when == "setup" and not report.passed)
+        if not (known or crashed):
             return
         row = self._migration.row_of(report.nodeid)
         lines = self._migration.lines

@@ -1,28 +1,31 @@
 """The hooks: they see that something happens and hand it to the module whose job it is."""
 
-import signal
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lib.engine.errors import Interrupted
 from lib.engine.run import Mode, StepState
 from lib.engine.step import Step
+from lib.engine.unknown import UnknownUntilApplied
 from lib.errors import MigrationError
 from lib.logs import LOGGER, open_log, shown_error
 from lib.plugin import dependency, hookspecs, selection, steps
 from lib.plugin.criteria import BREACHED, BenchmarkClock, Criterion, CriterionBreached
 from lib.plugin.drift import DRIFTED, Drifted
+from lib.plugin.interruption import stops_at_safe_points
 from lib.plugin.options import MARKERS, Options, add_options
 from lib.plugin.output import TestLines, plan_lines, print_status
+from lib.plugin.parallel import GraphScheduling, run_as_worker
 from lib.plugin.preparation import find_drift, prepare
 from lib.plugin.reporting import Reporting, drop_reports, prepare_html
 from lib.plugin.session import MIGRATION, STEP, MigrationSession, of
 from lib.report.junit import step_properties
 from lib.report.model import StepState as RowState
 
-_FAILURES = pytest.StashKey[list[int]]()
-"""For each failed test, the exit code of a session that had failures of this kind alone."""
+_COUNT_AS_DONE = (RowState.SKIPPED_DONE, RowState.PLANNED, RowState.DRIFTED)
 
 _ONLY_LOOKS = "nothing is changed"
 
@@ -44,22 +47,43 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     session = MigrationSession(config, Options.of(config))
     config.stash[MIGRATION] = session
-    config.stash[_FAILURES] = []
     if not _concerned(session):
         return
     if config.getoption("numprocesses", None):
-        raise pytest.UsageError(
-            "-n: steps and criteria run in one process, one after the other.\n"
-            "  expected: no -n for phases/ and validation/ (criteria need a quiet machine)\n"
-            "  to mend it: leave -n away"
-        )
-    if not config.option.collectonly and not session.options.status:
+        _decide_on_workers(config, session)
+    if session.worker:
+        log = config.rootpath / config.getini("migration_log")
+        config.add_cleanup(open_log(log, session.lines.line, debug=session.options.debug))
+    elif not config.option.collectonly and not session.options.status:
         prepare_html(config)
         reporting = Reporting(session)
         config.pluginmanager.register(reporting, "migration-reporting")
         lines = session.lines.line
         log = config.rootpath / config.getini("migration_log")
         config.add_cleanup(open_log(log, lines, debug=session.options.debug))
+
+
+def _decide_on_workers(config: pytest.Config, session: MigrationSession) -> None:
+    """Steps may run at once; criteria never do, and what changes nothing needs no workers."""
+    if _reaches(session, session.validation_folder):
+        raise pytest.UsageError(
+            "-n: criteria are measured one after the other, on a machine that does nothing else.\n"
+            f"  expected: -n for {session.steps_folder.name}/ alone\n"
+            f"  to mend it: pytest {session.steps_folder.name}/ -n {config.option.numprocesses}, "
+            f"then pytest {session.validation_folder.name}/ without -n"
+        )
+    session.parallel = session.changes_something and not session.options.rollback
+    if not session.parallel or config.option.collectonly:
+        config.option.numprocesses, config.option.dist, config.option.tx = 0, "no", []
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config) -> GraphScheduling | None:
+    """Let steps begin as soon as their own prerequisites are done."""
+    migration = of(config)
+    if migration.parallel:
+        migration.scheduling = GraphScheduling(config, migration)
+    return migration.scheduling
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -73,13 +97,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def _concerned(session: MigrationSession) -> bool:
     """Whether the command line reaches into the steps or the criteria."""
+    return _reaches(session, session.steps_folder) or _reaches(session, session.validation_folder)
+
+
+def _reaches(session: MigrationSession, folder: Path) -> bool:
     start = session.config.invocation_params.dir
-    for text in session.config.args:
-        path = (start / text.split("::")[0]).resolve()
-        for folder in (session.steps_folder, session.validation_folder):
-            if path == folder or folder in path.parents or path in folder.parents:
-                return True
-    return False
+    paths = [(start / text.split("::")[0]).resolve() for text in session.config.args]
+    return folder.is_dir() and any(
+        path == folder or folder in path.parents or path in folder.parents for path in paths
+    )
 
 
 # -- collection ------------------------------------------------------------------------------------
@@ -92,6 +118,8 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     session.config.args, migration.arguments = selection.widen(
         session.config.args, session.config.invocation_params.dir, migration.steps_folder
     )
+    if migration.parallel:  # xdist's controller collects nothing, and then knows no graph
+        session.perform_collect()
     return (yield)
 
 
@@ -191,31 +219,36 @@ def pytest_show_status(session: pytest.Session) -> bool | None:
     return True
 
 
+@pytest.hookimpl(tryfirst=True, specname="pytest_runtestloop")
+def pytest_work_for_controller(session: pytest.Session) -> bool | None:
+    """In a worker, run what the controller sends when it sends it."""
+    return run_as_worker(session) if of(session.config).worker else None
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     """Hold the lock while the items run."""
     migration = of(session.config)
     if (
-        migration.options.status
+        migration.worker
+        or migration.options.status
         or session.config.option.collectonly
         or not (migration.selected or migration.declared)
     ):
         return (yield)
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
+    with stops_at_safe_points(migration):
         with _told_as_usage(session.config):
             prepare(migration, session.config.invocation_params.args)
             if migration.mode is Mode.ROLLBACK and not migration.changes_something:
                 session.items.clear()  # what would be taken back has been seen
             if session.items:
                 dependency.only_these_are_done(session.items[0], migration.succeeded_before())
-        return (yield)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(*_: object) -> None:
-    raise KeyboardInterrupt("SIGTERM")
+        result = yield
+    if migration.scheduling is not None:
+        migration.run.catch_up()
+    if migration.run.interrupted:
+        raise session.Interrupted("stopped at a safe point; the same command goes on from there")
+    return result
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -251,11 +284,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         return (yield)
     if STEP not in pyfuncitem.stash:
         migration.begin_step(declared)
-    step = pyfuncitem.stash[STEP]
     try:
-        result = yield
+        try:
+            result = yield
+        except UnknownUntilApplied:
+            if migration.mode is not Mode.ROLLBACK:
+                raise
+            result = True
         if migration.mode is Mode.ROLLBACK and not migration.looking:
-            step.undo_all()
+            pyfuncitem.stash[STEP].undo_all()
     except BaseException as error:
         if migration.end_step(declared, error):
             _raise_drift(migration, declared.name)
@@ -283,8 +320,11 @@ def pytest_runtest_makereport(
     error = call.excinfo.value if call.excinfo is not None else None
     if declared is not None:
         _report_step(migration, declared, report, error)
-    if report.failed and not migration.looking:
-        item.config.stash[_FAILURES].append(_exit_code(error))
+    if report.failed:
+        told: Any = report  # travels from a worker to the controller with the report
+        told.migration_exit = _exit_code(error)
+    if isinstance(error, Interrupted) and not migration.worker:
+        item.session.shouldstop = "stopped at a safe point; the same command goes on from there"
     if isinstance(error, MigrationError) and report.failed:
         if not migration.looking:
             LOGGER.error("%s", error)
@@ -316,7 +356,10 @@ def _report_step(
         return
     if report.when == "call" or (report.when == "setup" and not report.passed):
         item.user_properties.extend(step_properties(row))
-    elif report.when == "teardown" and row.state in (RowState.SKIPPED_DONE, RowState.PLANNED):
+        if migration.worker:
+            told: Any = report
+            told.migration_row = row.to_json()
+    elif report.when == "teardown" and row.state in _COUNT_AS_DONE:
         dependency.count_as_done(item, [declared.name])
 
 
@@ -339,12 +382,11 @@ def pytest_report_teststatus(
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Close the run; a session whose only failures are breached criteria has its own code."""
     migration = of(session.config)
-    failures = session.config.stash[_FAILURES]
-    if exitstatus == pytest.ExitCode.TESTS_FAILED and len(set(failures)) == 1:
-        session.exitstatus = failures[0]
+    reporting: Reporting | None = session.config.pluginmanager.get_plugin("migration-reporting")
+    if reporting is not None:
+        session.exitstatus = reporting.exit_code(exitstatus)
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and migration.options.rollback:
         session.exitstatus = pytest.ExitCode.OK
-    reporting: Reporting | None = session.config.pluginmanager.get_plugin("migration-reporting")
     if reporting is not None and migration.declared and not session.config.option.collectonly:
         reporting.write_junit()
     if migration.began:

@@ -10,10 +10,11 @@ import pytest
 from _pytest.junitxml import xml_key
 from pytest_html.basereport import BaseReport
 
+from lib.engine.run import Mode
 from lib.plugin.session import MigrationSession
 from lib.report import fragment, junit, terminal
 from lib.report.build import build
-from lib.report.model import Report
+from lib.report.model import Report, StepRow
 
 
 def prepare_html(config: pytest.Config) -> None:
@@ -35,20 +36,39 @@ class Reporting:
 
     def __init__(self, session: MigrationSession) -> None:
         self._session = session
+        self._failures: set[int] = set()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in what came of an item, here or in a worker."""
+        row = getattr(report, "migration_row", None)
+        if row is not None:
+            self._session.rows[row["name"]] = StepRow.from_json(row)
+        if report.failed:
+            failed = int(pytest.ExitCode.TESTS_FAILED)
+            self._failures.add(getattr(report, "migration_exit", failed))
+
+    def exit_code(self, exitstatus: int) -> int:
+        """pytest's own, or that of failures which are all of one kind with a code of its own."""
+        if exitstatus == pytest.ExitCode.TESTS_FAILED and len(self._failures) == 1:
+            return next(iter(self._failures))
+        return exitstatus
 
     @cached_property
     def report(self) -> Report:
         """The report of this session."""
         session = self._session
         config = session.config
-        connections = chain.from_iterable(config.hook.pytest_migration_connections(config=config))
-        earlier = chain.from_iterable(config.hook.pytest_migration_criteria(config=config))
+        gone = session.mode is Mode.ROLLBACK
+        asked = config.hook
+        connections = [] if gone else asked.pytest_migration_connections(config=config)
+        earlier = [] if gone else asked.pytest_migration_criteria(config=config)
         return build(
             declared=[each.declaration() for each in self._in_order()],
             results=session.rows.values(),
             standings=session.standings(),
-            criteria=session.criteria or earlier,
-            connections=connections,
+            criteria=session.criteria or chain.from_iterable(earlier),
+            connections=chain.from_iterable(connections),
             environment=session.facts(),
             run=session.run.number or self._last_run(),
             started_at=session.started_at,

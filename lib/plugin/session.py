@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,6 +32,9 @@ from lib.plugin.selection import (
 from lib.plugin.steps import DeclaredStep, build_graph
 from lib.plugin.terminal import TerminalLines
 from lib.report import model
+
+if TYPE_CHECKING:
+    from lib.plugin.parallel import GraphScheduling
 
 
 class NotMigrated(MigrationError):
@@ -62,6 +65,8 @@ class MigrationSession:
         self.looking = False
         self.worker = hasattr(config, "workerinput")
         self.parallel = False
+        self.at_work = False
+        self.scheduling: GraphScheduling | None = None
         self.rollback: Plan | None = None
         self.staying: Mapping[str, Sequence[str]] = {}
         self.lines = TerminalLines(config)
@@ -90,7 +95,7 @@ class MigrationSession:
     def store(self) -> Store | None:
         """The checkpoint store; None where there is none and this session won't write one."""
         location = self.options.checkpoint or str(self.state / f"{self.environment}.db")
-        writes = self.changes_something and bool(self.selected)
+        writes = self.changes_something and bool(self.selected or self.worker)
         if not writes and "://" not in location and not Path(location).exists():
             return None
         store = Store(location, create=writes)
@@ -155,6 +160,8 @@ class MigrationSession:
 
     def select(self, remaining: Sequence[pytest.Item]) -> list[pytest.Item]:
         """The items to run, in order: steps with their prerequisites, then everything else."""
+        if self.worker:  # the controller chooses, and names each step as it sends it
+            return [self.declared[name].item for name in self.graph.order]
         refuse_unmatched(self.arguments, [each.item for each in self.declared.values()])
         refuse_unknown_components(self.options.components, self.declared.values())
         chosen = [
@@ -165,6 +172,13 @@ class MigrationSession:
         others = [item for item in remaining if item.nodeid not in self.by_node]
         if self.options.components or self.mode is not Mode.APPLY or self.options.status:
             others = []
+        if self.parallel and others:
+            raise pytest.UsageError(
+                "-n runs steps, and only steps, at once.\n"
+                f"  expected: {self.steps_folder.name}/ or a part of it; "
+                f"found {others[0].nodeid} too\n"
+                "  to mend it: run the others by a command of their own"
+            )
         if self.planned is not None:
             names = [each.name for each in self.planned.steps]
             chosen = [name for name in names if name in self.declared]
@@ -230,6 +244,12 @@ class MigrationSession:
         self.began = True
         CONTEXT.run = self.run.number
 
+    def join_run(self, number: int, token: int) -> None:
+        """In a worker: work for the run that the controller began."""
+        if self.run.number != number:
+            self.run.join(number, token)
+            CONTEXT.run = number
+
     def waiting(self) -> list[str]:
         """The selected steps that are not done."""
         return [name for name in self.selected if not self.is_done(name)]
@@ -271,6 +291,7 @@ class MigrationSession:
         if not self.looking:
             step.told = lambda text: LOGGER.info("%s: %s", declared.name, text)
         declared.item.stash[STEP] = step
+        self.at_work = not self.looking
         return step
 
     def is_skipped(self, standing: Standing) -> bool:
@@ -290,6 +311,7 @@ class MigrationSession:
     def end_step(self, declared: DeclaredStep, error: BaseException | None) -> bool:
         """Write what came of a step; True where an error is none (a plan that can't know)."""
         step = declared.item.stash[STEP]
+        self.at_work = False
         absorbed = isinstance(error, UnknownUntilApplied) and step.dry_run
         if absorbed:
             if not step.changes:
@@ -379,10 +401,10 @@ class MigrationSession:
             )
         return outputs[name]
 
-    def finished_steps(self) -> list[dict[str, Json]]:
-        """Every finished step as its checkpoint has it, in order; outputs are left out."""
+    def finished_steps(self, before: str) -> list[dict[str, Json]]:
+        """The finished steps before one, as their checkpoints have them; outputs are left out."""
         found: list[dict[str, Json]] = []
-        for name in self.graph.order:
+        for name in self.graph.order[: self.graph.order.index(before)]:
             left = self.run.checkpoint(name)
             if left is not None and left.state == "done":
                 found.append(

@@ -1,5 +1,6 @@
 """What a run says on the terminal while it works: log lines and progress."""
 
+import os
 import time
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,7 @@ class TerminalLines:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._worker: str = getattr(config, "workerinput", {}).get("workerid", "")
         self._shown = False
         self._last = 0.0
         self._began: dict[tuple[str, str], float] = {}
@@ -35,9 +37,10 @@ class TerminalLines:
 
     def line(self, text: str) -> None:
         """Write one line of its own."""
-        if self._reporter is None or self._reporter.verbosity < 0:
-            return
-        self._write(f"  {text}\n")
+        if self._worker:
+            self._to_controller(text)
+        elif self._reporter is not None and self._reporter.verbosity >= 0:
+            self._write(f"  {text}\n")
 
     def own_lines(self) -> bool:
         """Write a line for each test in place of dots, unless ``-v`` or ``-q`` ask otherwise."""
@@ -68,10 +71,18 @@ class TerminalLines:
             text += f", {_amount(rate, unit)}/s"
             if total and not finished:
                 text += f", {(total - done) / rate:.0f} s left"
-        if self._in_place:
+        if self._worker:
+            self._to_controller(text)
+        elif self._in_place:
             self._write(f"\r\x1b[2K  {text[: self._reporter._tw.fullwidth - 4]}", whole=False)
         elif self._reporter is not None and self._reporter.verbosity >= 0:
             self._write(f"  {text}\n")
+
+    def _to_controller(self, text: str) -> None:
+        """Write to the standard error that a worker shares with its controller: it has no more."""
+        if self._config.get_verbosity() >= 0:
+            with self._capture.global_and_fixture_disabled():
+                os.write(2, f"  {self._worker}: {text}\n".encode())
 
     def _write(self, text: str, *, whole: bool = True) -> None:
         reporter = self._reporter

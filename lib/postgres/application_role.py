@@ -33,13 +33,15 @@ class ApplicationRole:
     """A login role that may SELECT, INSERT, UPDATE and DELETE in ``grants`` (schemas).
 
     It may create nothing.  An empty ``grants`` means every schema that is not the system's nor
-    the migration's.  ``password`` is asked for only when the role is created.
+    the migration's, nor named in ``without``.  ``password`` is asked for only when the role is
+    created.
     """
 
     server: Database
     name: str
     password: Callable[[], str] = field(repr=False)
     grants: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -113,7 +115,8 @@ class ApplicationRole:
     def _schemas(self, connection: Connection) -> tuple[str, ...]:
         if self.grants:
             return self.grants
-        return tuple(row[0] for row in connection.execute(_SCHEMAS))
+        found = (row[0] for row in connection.execute(_SCHEMAS))
+        return tuple(name for name in found if name not in self.without)
 
 
 def _create(connection: Connection, name: str, password: str) -> sql.Composed:

@@ -13,7 +13,7 @@ from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind, FieldChange
 from lib.engine.errors import CannotUndo
 from lib.errors import VerificationError
-from lib.postgres import dump, existing, obstacles, restore
+from lib.postgres import dump, existing, obstacles, post_data_drops, restore
 from lib.postgres.database import Connection, Database, connect
 from lib.postgres.dump import Entry
 
@@ -138,14 +138,19 @@ class PreDataSchema(_Section):
         restore.together(self.target, entries)
         journal.progress(self.subject, len(entries), len(entries), "objects")
 
+    def stays(self, change: Change) -> str:
+        """Objects that were made beside others': to drop one could take others with it."""
+        if change.kind is ChangeKind.CREATE:
+            return ""
+        return "it was made beside objects that were there; dropping one could take others along"
+
     def undo(self, change: Change, journal: Journal) -> None:
         """Drop the objects that this change created."""
         del journal
         with connect(self.target) as target:
-            if change.kind is not ChangeKind.CREATE:
+            if reason := self.stays(change):
                 raise CannotUndo(
-                    f"The {self.subject} was made in several parts; dropping one would take"
-                    " others with it.",
+                    f"The {self.subject}: {reason}.",
                     remedy="drop the database, or the objects by hand",
                 )
             made = {field.path for field in change.fields}
@@ -177,13 +182,12 @@ class PostDataSchema(_Section):
         restore.apart(self.target, entries, self.options.jobs, made, journal.safe_point)
 
     def undo(self, change: Change, journal: Journal) -> None:
-        """Say that it has no way back of its own: dropping the pre-data takes it along."""
+        """Drop the objects that this change created, all or none."""
         del journal
-        raise CannotUndo(
-            f"{change.quantities.get('objects', 0)} objects of the {self.subject} stay; they go"
-            " with the tables that they belong to.",
-            remedy="undo the pre-data schema, which drops the tables",
-        )
+        made = {field.path for field in change.fields}
+        with connect(self.target) as target, target.transaction():
+            for statement in post_data_drops.drops(target, made):
+                target.execute(statement)
 
 
 def _owner_only(entry: Entry) -> Entry:

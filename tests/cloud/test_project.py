@@ -50,6 +50,15 @@ def test_undo_deletes_the_project_that_was_made(cloud, project, journal):
     assert found.state.name == "DELETE_REQUESTED"
 
 
+def test_a_project_that_was_marked_for_deletion_is_restored(cloud, project, journal):
+    change, _ = converge(cloud.project(project))
+    cloud.project(project).undo(change, journal)
+    change, state = converge(cloud.project(project))
+    assert change.kind is ChangeKind.CREATE
+    assert change.reason == "it was marked for deletion and is restored"
+    assert state.state.name == "ACTIVE"
+
+
 def test_roles_are_granted_once_and_taken_back_alone(cloud, project, journal):
     converge(cloud.project(project))
     theirs = cloud.project_roles("user:bob@example.com", ["roles/viewer"])

@@ -122,14 +122,16 @@ def migration(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyt
 
 @pytest.fixture
 def run(migration: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Migrate:
-    """Runs pytest there as a user would, in a process of its own."""
+    """Runs pytest there as a user would; in a process of its own where that may be killed."""
 
     def call(*arguments: str, **environ: str) -> pytest.RunResult:
+        apart = "-n" in arguments or any(name.startswith("DIE") for name in environ)
+        how = migration.runpytest_subprocess if apart else migration.runpytest_inprocess
         with monkeypatch.context() as patch:
             for name, value in environ.items():
                 patch.setenv(name, value)
             patch.setenv("COLUMNS", "200")
-            return migration.runpytest_subprocess(*(arguments or ("phases",)), timeout=60)
+            return how(*(arguments or ("phases",)))
 
     return call
 

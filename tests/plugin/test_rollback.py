@@ -40,6 +40,22 @@ def test_history_is_kept_and_the_next_run_makes_everything_again(migration, run,
     assert (migration.path / "a.txt").read_text() == "1"
 
 
+def test_a_step_that_only_checked_something_is_rolled_back_too(migration, run: Migrate):
+    (migration.path / "phases" / "test_3_third.py").write_text(
+        """
+import pytest
+
+@pytest.mark.component("ink")
+@pytest.mark.dependency(name="e", depends=["d"], scope="session")
+def test_e(step):
+    step.note(f"{step.check('something', lambda: 1):,} of it")
+"""
+    )
+    assert run().ret == 0
+    assert run("phases", "--rollback").ret == 0
+    assert text_of(run("phases", "--status")).count("rolled back") == 5
+
+
 def test_a_dry_run_shows_it_and_takes_nothing_back(migration, run: Migrate, finished):
     result = run("phases", "--rollback", "--dry-run")
     assert result.ret == 0

@@ -253,9 +253,3 @@ def test_the_log_has_run_phase_and_step(migration, run: Migrate):
     run()
     lines = (migration.path / "migration_execution.log").read_text().splitlines()
     assert any("run=1 phase=first step=a" in line and "create file a.txt" in line for line in lines)
-
-
-def test_parallel_workers_are_refused_clearly(migration, run: Migrate):
-    result = run("phases", "-n", "2")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "leave -n away" in text_of(result)
