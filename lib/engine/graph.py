@@ -25,6 +25,7 @@ class StepGraph:
             self.prerequisites[name] = tuple(prerequisites)
         self._refuse_unknown()
         self.order: tuple[str, ...] = tuple(self._sorted())
+        self.place: Mapping[str, int] = {name: at for at, name in enumerate(self.order)}
 
     def dependents(self) -> Mapping[str, tuple[str, ...]]:
         """For each step, the steps that name it as a prerequisite."""

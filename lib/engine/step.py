@@ -55,6 +55,7 @@ class Step:
         self._action_deadline = Deadline(None)
         self._attempts = attempts
         before = run.checkpoint(name)
+        self._began = before is not None and before.state != "done"
         self.attempt = 1 + (before.attempt if before is not None else 0)
         self.settings: Any = fingerprint.Tracked(run.settings, self._read_setting)
 
@@ -114,7 +115,7 @@ class Step:
         self._as_planned(change)
         self._gate(change)
         self.run.store.intend(self.name, self.run.number, self.attempt, self.started_at, change)
-        self._intended = True
+        self._intended = self._began = True
         journal = StepJournal(self, subject)
         self._retried(lambda: action.apply(change, journal))
         return self._retried(action.verify)
@@ -197,7 +198,7 @@ class Step:
             changes=tuple(self.changes),
             error=None if error is None else describe(error),
         )
-        self.run.store.finish(checkpoint)
+        self.run.store.finish(checkpoint, began=self._began)
         self.run.remember(checkpoint)
         return checkpoint
 

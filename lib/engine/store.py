@@ -3,9 +3,11 @@
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from lib.engine import tables
@@ -101,10 +103,8 @@ class Store(Storage):
     def intend(self, step: str, run: int, attempt: int, started_at: float, change: Change) -> int:
         """Record durably that ``change`` is about to be made; gives the intent's number."""
         with self.fenced() as connection:
-            self._replace_checkpoint(
-                connection,
-                Checkpoint(step, "running", run, attempt, started_at, None, {}, {}, (), None),
-            )
+            begun = Checkpoint(step, "running", run, attempt, started_at, None, {}, {}, (), None)
+            connection.execute(self._upsert, _values(begun))
             result = connection.execute(
                 sa.insert(tables.INTENTS).values(
                     step=step,
@@ -117,59 +117,38 @@ class Store(Storage):
             )
             return _key(result)
 
-    def finish(self, checkpoint: Checkpoint) -> None:
-        """Write a step's result, settle its intents and drop its journal, in one transaction."""
-        with self.fenced() as connection:
-            self._replace_checkpoint(connection, checkpoint)
-            connection.execute(
-                sa.insert(tables.HISTORY).values(
-                    step=checkpoint.step,
-                    state=checkpoint.state,
-                    run=checkpoint.run,
-                    attempt=checkpoint.attempt,
-                    started_at=checkpoint.started_at,
-                    finished_at=checkpoint.finished_at,
-                    changes=[each.to_json() for each in checkpoint.changes],
-                    error=checkpoint.error,
-                )
-            )
-            if checkpoint.state == "done":
-                connection.execute(
-                    sa.update(tables.INTENTS)
-                    .where(tables.INTENTS.c.step == checkpoint.step)
-                    .where(tables.INTENTS.c.state == "intended")
-                    .values(state="applied")
-                )
-            if checkpoint.state in ("done", "rolled back"):
-                connection.execute(
-                    sa.delete(tables.JOURNAL).where(tables.JOURNAL.c.step == checkpoint.step)
-                )
+    def finish(self, checkpoint: Checkpoint, *, began: bool = True) -> None:
+        """Write a step's result, settle its intents and drop its journal, in one transaction.
 
-    def _replace_checkpoint(self, connection: Connection, checkpoint: Checkpoint) -> None:
-        connection.execute(
-            sa.delete(tables.CHECKPOINTS).where(tables.CHECKPOINTS.c.step == checkpoint.step)
-        )
-        connection.execute(
-            sa.insert(tables.CHECKPOINTS).values(
-                step=checkpoint.step,
-                state=checkpoint.state,
-                run=checkpoint.run,
-                attempt=checkpoint.attempt,
-                started_at=checkpoint.started_at,
-                finished_at=checkpoint.finished_at,
-                inputs=dict(checkpoint.inputs),
-                outputs=dict(checkpoint.outputs),
-                changes=[each.to_json() for each in checkpoint.changes],
-                error=checkpoint.error,
-            )
+        ``began`` is false where no attempt at the step can have left intents or a journal, as it
+        changed nothing; such a result need not be waited for, as it can be seen again.
+        """
+        values = _values(checkpoint)
+        with self.fenced(synced=began) as connection:
+            connection.execute(self._upsert, values)
+            connection.execute(_ADD_HISTORY, {name: values[name] for name in _IN_HISTORY})
+            if not began:
+                return
+            if checkpoint.state == "done":
+                connection.execute(_SETTLE, {"its_step": checkpoint.step})
+            if checkpoint.state in ("done", "rolled back"):
+                connection.execute(_DROP_JOURNAL, {"its_step": checkpoint.step})
+
+    @cached_property
+    def _upsert(self) -> Any:
+        """Writes a checkpoint in the place of the step's former one."""
+        postgres = self.dialect == "postgresql"
+        insert: Any = (postgresql if postgres else sqlite).insert(tables.CHECKPOINTS)
+        others = [each.name for each in tables.CHECKPOINTS.c if each.name != "step"]
+        return insert.on_conflict_do_update(
+            index_elements=["step"], set_={name: insert.excluded[name] for name in others}
         )
 
     def forget_checkpoints(self, steps: Collection[str]) -> None:
-        """Let these steps count as not started; history and intents are kept."""
+        """Let these steps count as not started, without a journal; history and intents stay."""
         with self.fenced() as connection:
-            connection.execute(
-                sa.delete(tables.CHECKPOINTS).where(tables.CHECKPOINTS.c.step.in_(list(steps)))
-            )
+            for table in (tables.CHECKPOINTS, tables.JOURNAL):
+                connection.execute(sa.delete(table).where(table.c.step.in_(list(steps))))
 
     def mark(self, step: str, state: str, reason: str) -> None:
         """Give a step's checkpoint another state (drifted, running) and say why."""
@@ -317,6 +296,15 @@ class Store(Storage):
         return time.time()
 
 
+_IN_HISTORY = ("step", "state", "run", "attempt", "started_at", "finished_at", "changes", "error")
+_ADD_HISTORY = sa.insert(tables.HISTORY)
+_SETTLE = (
+    sa.update(tables.INTENTS)
+    .where(tables.INTENTS.c.step == sa.bindparam("its_step"))
+    .where(tables.INTENTS.c.state == "intended")
+    .values(state="applied")
+)
+_DROP_JOURNAL = sa.delete(tables.JOURNAL).where(tables.JOURNAL.c.step == sa.bindparam("its_step"))
 _STANDING = (
     sa.select(tables.INTENTS)
     .where(tables.INTENTS.c.state != "undone")
@@ -328,6 +316,21 @@ def _key(result: sa.CursorResult[Any]) -> int:
     key = result.inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+def _values(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "step": checkpoint.step,
+        "state": checkpoint.state,
+        "run": checkpoint.run,
+        "attempt": checkpoint.attempt,
+        "started_at": checkpoint.started_at,
+        "finished_at": checkpoint.finished_at,
+        "inputs": dict(checkpoint.inputs),
+        "outputs": dict(checkpoint.outputs),
+        "changes": [each.to_json() for each in checkpoint.changes],
+        "error": checkpoint.error,
+    }
 
 
 def _checkpoint(row: Mapping[str, Any]) -> Checkpoint:

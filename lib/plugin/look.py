@@ -27,6 +27,7 @@ def look(migration: MigrationSession, steps: Sequence[DeclaredStep], mode: Mode)
     """
     run, rows = migration.run, migration.rows
     before, run.mode, migration.rows, migration.looking = run.mode, mode, {}, True
+    migration.waits.clear()
     told = time.monotonic()
     try:
         if steps:

@@ -58,6 +58,7 @@ class MigrationSession:
         self.by_node: dict[str, DeclaredStep] = {}
         self.selected: dict[str, bool] = {}
         self.rows: dict[str, model.StepRow] = {}
+        self.waits: dict[str, tuple[str, ...]] = {}
         self.criteria: list[model.CriterionRow] = []
         self.started_at = time.time()
         self.began = False
@@ -276,11 +277,7 @@ class MigrationSession:
         CONTEXT.phase, CONTEXT.step = declared.phase, declared.name
         if standing.state is not StepState.NOT_STARTED and self.run.mode is Mode.APPLY:
             LOGGER.info("%s: %s", declared.name, standing.reason)
-        unfinished = tuple(
-            each
-            for each in self._needs(declared.name)
-            if not self.is_done(each) and not self._changes_nothing(each)
-        )
+        unfinished = () if self.run.mode is Mode.APPLY else self._waits_for(declared.name)
         step = Step(
             declared.name,
             self.run,
@@ -304,9 +301,20 @@ class MigrationSession:
         planned = row is not None and row.state is model.StepState.PLANNED
         return planned and all(each.kind is ChangeKind.NONE for each in row.changes)  # type: ignore[union-attr]
 
-    def _needs(self, name: str) -> list[str]:
-        needed = self.graph.closure([name])
-        return [each for each in self.graph.order if each in needed and each != name]
+    def _waits_for(self, name: str) -> tuple[str, ...]:
+        """The last step before this one that has yet to change something, where there is one.
+
+        Asked in the graph's order, so that what is known of the prerequisites can be used.
+        """
+        found: list[str] = []
+        for each in self.graph.prerequisites[name]:
+            if not self.is_done(each) and not self._changes_nothing(each):
+                found.append(each)
+            else:
+                found.extend(self.waits.get(each, ()))
+        last = tuple(sorted(found, key=self.graph.place.__getitem__)[-1:])
+        self.waits[name] = last
+        return last
 
     def end_step(self, declared: DeclaredStep, error: BaseException | None) -> bool:
         """Write what came of a step; True where an error is none (a plan that can't know)."""

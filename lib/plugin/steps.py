@@ -6,6 +6,7 @@ import inspect
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,7 @@ def _phase(item: pytest.Function) -> str:
     return item.path.stem.removeprefix("test_").lstrip("0123456789_")
 
 
+@cache  # parametrized steps share their function
 def source_digest(function: object) -> str:
     """A digest of what a function does: comments, layout and its docstring do not count."""
     source = textwrap.dedent(inspect.getsource(function))  # type: ignore[arg-type]

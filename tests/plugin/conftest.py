@@ -124,8 +124,8 @@ def migration(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyt
 def run(migration: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Migrate:
     """Runs pytest there as a user would; in a process of its own where that may be killed."""
 
-    def call(*arguments: str, **environ: str) -> pytest.RunResult:
-        apart = "-n" in arguments or any(name.startswith("DIE") for name in environ)
+    def call(*arguments: str, apart: bool = False, **environ: str) -> pytest.RunResult:
+        apart = apart or "-n" in arguments or any(name.startswith("DIE") for name in environ)
         how = migration.runpytest_subprocess if apart else migration.runpytest_inprocess
         with monkeypatch.context() as patch:
             for name, value in environ.items():

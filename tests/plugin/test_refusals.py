@@ -94,7 +94,7 @@ def test_an_interrupted_step_is_told_as_such(migration, run: Migrate):
     path.write_text(
         path.read_text().replace('step.output("a", "length")', "raise KeyboardInterrupt")
     )
-    result = run()
+    result = run(apart=True)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert "interrupted" in text_of(result)
     assert "failed" not in text_of(result)
