@@ -5,36 +5,48 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
+
 from lib.api.catalog import Remembered
 from lib.api.database import Database
 from lib.api.errors import CollectionNotHere, NotHere, Refused
 from lib.api.memories import Page
 from lib.api.values import key_prefix
 
+# A row without a key is ordered by where it lies: partition and place in it.
 _TABLES = """
 select c.relname as name, format('%I.%I', n.nspname, c.relname) as relation,
     a.columns, k.keys, k.types, f.links
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 cross join lateral (
-    select string_agg(format('r.%I', a.attname), ', ' order by a.attnum) as columns
+    select coalesce(string_agg(format('r.%I', a.attname), ', ' order by a.attnum), '') as columns
     from pg_attribute a join pg_type t on t.oid = a.atttypid
     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         and t.typname not in ('vector', 'halfvec', 'sparsevec', 'tsvector')) a
 left join lateral (
+    select x.indkey, x.indnkeyatts from pg_index x
+    where x.indrelid = c.oid and x.indisunique and x.indisvalid and x.indpred is null
+        and not exists (
+            select from unnest(x.indkey) u (number) left join pg_attribute b
+            on b.attrelid = c.oid and b.attnum = u.number and b.attnum > 0 and b.attnotnull
+            where b.attnum is null)
+    order by x.indisprimary desc, x.indnkeyatts, x.indexrelid limit 1) x on true
+cross join lateral (
     select array_agg(format('r.%I', b.attname) order by u.place) as keys,
-        array_agg(format_type(b.atttypid, null) order by u.place) as types
-    from pg_index x cross join unnest(x.indkey) with ordinality u (number, place)
+        array_agg(format_type(b.atttypid, -1) order by u.place) as types
+    from unnest(x.indkey) with ordinality u (number, place)
     join pg_attribute b on b.attrelid = c.oid and b.attnum = u.number
-    where x.indrelid = c.oid and x.indisprimary) k on true
+    where u.place <= x.indnkeyatts) k
 cross join lateral (
     select json_object_agg(b.attname,
-        json_build_array(format('r.%I', b.attname), format_type(b.atttypid, null)))::text as links
+        json_build_array(format('r.%I', b.attname), format_type(b.atttypid, -1)))::text as links
     from pg_attribute b where b.attrelid = c.oid and b.attnum > 0 and not b.attisdropped) f
 where c.relname in ('agents', 'conversations', 'messages')
     and c.relkind in ('r', 'p') and not c.relispartition and n.nspname !~ '^pg_'
     and n.nspname <> 'information_schema' and has_schema_privilege(n.oid, 'usage')
 order by n.nspname = 'public', n.nspname desc
 """
+_PLACE = {"r.tableoid": "oid", "r.ctid": "tid"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,12 @@ class Table:
             raise CollectionNotHere(f"The {self.name} of this database have no {column}.")
         quoted, kind = self.links[column]
         return quoted, kind
+
+    def identity(self) -> tuple[str, str]:
+        """The quoted column that a row is asked for by, and its type: ``id``, else its key."""
+        if "id" in self.links or self.keys == list(_PLACE):
+            return self.link("id")
+        return self.keys[0], self.types[0]
 
 
 class Agents:
@@ -97,14 +115,18 @@ class Agents:
 
     async def _one(self, table: Table, key: str) -> str:
         key_prefix(key)
+        column, kind = table.identity()
+        # x.* is the row whatever its columns are called; a bare x may be one of them.
         query = (
-            f"select row_to_json(x)::text from (select {table.columns} from {table.relation} r "  # noqa: S608
-            f"where {table.keys[0]} = $1::text::{table.types[0]} limit 1) x"
+            f"select row_to_json(x.*)::text from (select {table.columns} from {table.relation} r "  # noqa: S608
+            f"where {column} = $1::text::{kind} limit 1) x"
         )
         try:
             document = await self._database.fetchval(query, key)
         except Refused:  # '{key}' is no value of the key's type, so no row has it
             document = None
+        except asyncpg.UndefinedFunctionError as error:
+            raise _incomparable(table, kind) from error
         if document is None:
             raise NotHere(f"There is no {table.name[:-1]} {key!r}.")
         return str(document)
@@ -113,8 +135,9 @@ class Agents:
         values: list[str] = _decoded(cursor, len(table.keys)) if cursor else []
         conditions = []
         if values:
-            marks = ", ".join(f"${n}::text::{kind}" for n, kind in enumerate(table.types, 1))
+            marks = ", ".join(f"${n}::text::{each}" for n, each in enumerate(table.types, 1))
             conditions.append(f"({', '.join(table.keys)}) > ({marks})")
+        kind = ""
         if column:
             quoted, kind = table.link(column)
             values.append(key_prefix(owner))
@@ -123,10 +146,13 @@ class Agents:
         order = ", ".join(table.keys)
         place = ", ".join(f"{key}::text" for key in table.keys)
         query = (
-            f"select (select row_to_json(x) from (select {table.columns}) x)::text, "  # noqa: S608
+            f"select (select row_to_json(x.*) from (select {table.columns}) x)::text, "  # noqa: S608
             f"array[{place}] from {table.relation} r {where}order by {order} limit {limit + 1}"
         )
-        rows = await self._rows(query, values, bool(cursor), owner)
+        try:
+            rows = await self._rows(query, values, bool(cursor), owner)
+        except asyncpg.UndefinedFunctionError as error:
+            raise _incomparable(table, kind) from error
         next_cursor = _encoded(rows[limit - 1][1]) if len(rows) > limit else ""
         return Page([row[0] for row in rows[:limit]], next_cursor)
 
@@ -145,12 +171,16 @@ class Agents:
                 row["name"],
                 row["relation"],
                 row["columns"],
-                row["keys"] or ["r.ctid"],
-                row["types"] or ["tid"],
+                row["keys"] or list(_PLACE),
+                row["types"] or list(_PLACE.values()),
                 json.loads(row["links"] or "{}"),
             )
             for row in rows
         }
+
+
+def _incomparable(table: Table, kind: str) -> CollectionNotHere:
+    return CollectionNotHere(f"The {table.name} of this database are named by a {kind}, no key.")
 
 
 def _encoded(place: list[str]) -> str:

@@ -192,7 +192,7 @@ class _Check:
         if agent is None:
             return
         base = f"/v1/agents/{agent}"
-        self._call("GET", base, lambda a: bool(a.json()), name="/v1/agents/{id}")
+        self._call("GET", base, lambda a: bool(a.json()), missing=True, name="/v1/agents/{id}")
         answer = self._call(
             "GET",
             f"{base}/conversations?limit=2",
@@ -293,8 +293,8 @@ def _ordered(answer: httpx.Response) -> bool:
 def _first_id(answer: httpx.Response | None) -> str | None:
     if answer is None or answer.status_code != 200:
         return None
-    items = answer.json()["items"]
-    return str(items[0]["id"]) if items and "id" in items[0] else None
+    named = [each["id"] for each in answer.json()["items"] if each.get("id") is not None]
+    return str(named[0]) if named else None
 
 
 def _unit(chance: random.Random, dimensions: int) -> list[float]:
