@@ -46,23 +46,29 @@ def test_the_right_callers_may_invoke_the_api(step, settings, cloud):
 
 @pytest.mark.component("api-configuration")
 @pytest.mark.dependency(name="api-ready", depends=["api-invoker"], scope="session")
-def test_the_api_reaches_its_stores(step):
-    """The API is ready: it reaches its database and its cache with the settings it was given."""
-    from lib.orchestra.api import readiness
+def test_the_api_reaches_its_stores(step, settings, cloud):
+    """The newest revision serves and is ready: it reaches its database and its cache."""
+    from lib.orchestra.api import proven, readiness
 
     uri = step.output("agent-api", "uri")
-    step.note(step.check("API readiness", lambda: readiness(uri)))
+    step.note(proven(step, settings, cloud, "API readiness", lambda: readiness(uri)))
 
 
 @pytest.mark.component("api-testing")
 @pytest.mark.dependency(name="api-endpoints", depends=["api-ready"], scope="session")
-def test_every_endpoint_answers_rightly(step, platform):
-    """Every endpoint of the API answers rightly, also to what it should refuse."""
-    from lib.orchestra.api import check_endpoints
+def test_every_endpoint_answers_rightly(step, settings, cloud, platform):
+    """Every endpoint answers rightly; else the revision that served before serves again."""
+    from lib.orchestra.api import check_endpoints, proven
     from lib.orchestra.platform import API_TOKEN
 
     uri = step.output("agent-api", "uri")
-    checked = step.check(
-        "API endpoints", lambda: check_endpoints(uri, platform.secret(API_TOKEN)), writes=True
+    checked = proven(
+        step,
+        settings,
+        cloud,
+        "API endpoints",
+        lambda: check_endpoints(uri, platform.secret(API_TOKEN)),
+        writes=True,
     )
+    step.make(cloud.run_acceptance(settings.project, settings.api))
     step.note(f"{checked} requests were answered rightly")

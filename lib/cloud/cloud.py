@@ -170,6 +170,18 @@ class Cloud:
             self.clients, project, api, env, secrets, service_account, network, self.protected
         )
 
+    def run_traffic_to_newest(self, project: Any, api: Any) -> run_kinds.ServiceAspect:
+        """The newest revision of the service serves."""
+        return run_kinds.traffic_to_newest(self.clients, project, api)
+
+    def run_traffic_to_fallback(self, project: Any, api: Any) -> run_kinds.ServiceAspect:
+        """The revision that served before the newest one serves again, where there is one."""
+        return run_kinds.traffic_to_fallback(self.clients, project, api)
+
+    def run_acceptance(self, project: Any, api: Any) -> run_kinds.ServiceAspect:
+        """The newest revision is the one to go back to from now on."""
+        return run_kinds.acceptance(self.clients, project, api)
+
     def run_invoker(self, project: Any, api: Any) -> iam.Grant:
         """``api.invoker`` may call the service."""
         name = f"projects/{project.id}/locations/{project.region}/services/{api.service}"

@@ -1,12 +1,24 @@
 """Cloud Run: the service that serves the agent API."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from lib.cloud import locations
+from lib.cloud import fields, locations
 from lib.cloud.clients import Clients
 from lib.cloud.kind import Condition, Kind
 from lib.cloud.resource import Resource
+from lib.engine.changes import FieldChange
+
+FALLBACK: Final = "ai-orchestra-migration/fallback-revision"
+"""Annotation of the service: the revision that serves again if the newest one disappoints."""
+STARTUP_PROBE: Final = {
+    "http_get": {"path": "/health/ready"},
+    "period_seconds": 3,
+    "timeout_seconds": 3,
+    "failure_threshold": 20,
+}
+"""What a revision must answer before it gets traffic: it reaches its stores (within a minute)."""
+_TYPE: Final = "TRAFFIC_TARGET_ALLOCATION_TYPE_"
 
 
 def _condition(service: Any) -> Condition:
@@ -23,13 +35,17 @@ SERVICE = Kind(
     thing="service",
     collection="services",
     condition=_condition,
-    wholes=("template",),
+    wholes=("template", "traffic"),
     console="https://console.cloud.google.com/run",
 )
 
 
 class RunService(Resource[Any]):
-    """A Cloud Run service; its state exposes ``uri``."""
+    """A Cloud Run service; its state exposes ``uri``.
+
+    Traffic is not part of it: a new revision gets it once its startup probe is answered, unless
+    it was directed elsewhere (``traffic_to_newest``).
+    """
 
     def verify(self) -> Any:
         """The service as wanted, its newest revision serving."""
@@ -43,6 +59,14 @@ class RunService(Resource[Any]):
             self._refuse_broken(observed)
         return changed
 
+    def _update(self, observed: Any, masks: list[str], part: dict[str, Any]) -> Any:
+        # One request changes both, so that no kill comes between a revision and the way back.
+        serving = serving_revision(observed)
+        if "template" in masks and serving:
+            part = {**part, "annotations": {**observed.annotations, FALLBACK: serving}}
+            masks = [*masks, "annotations"]
+        return super()._update(observed, masks, part)
+
     def _refuse_broken(self, service: Any) -> None:
         if service.terminal_condition.state.name == "CONDITION_FAILED":
             from lib.cloud.errors import OperationFailed
@@ -52,6 +76,58 @@ class RunService(Resource[Any]):
                 expected="a revision that becomes ready",
                 remedy=f"read its log: gcloud run services logs read {self.id}",
             )
+
+
+class ServiceAspect(Resource[Any]):
+    """One aspect of a service that is there; what it should be is told by the service itself."""
+
+    def __init__(
+        self, clients: Clients, project: Any, api: Any, aspect: str, wish: Callable[[Any], Any]
+    ) -> None:
+        parent, id = locations.region(project), api.service
+        about = {"project": project.id, "aspect": aspect, "partial": True}
+        super().__init__(clients, SERVICE, parent, id, {}, **about)
+        self._wish = wish
+
+    def _differences(self, observed: Any) -> tuple[FieldChange, ...]:
+        self.body = self._wish(observed)
+        return super()._differences(observed)
+
+
+def serving_revision(service: Any) -> str:
+    """The id of the revision that gets most of the traffic, empty where none does."""
+    targets = sorted(service.traffic_statuses, key=lambda each: each.percent)
+    named = targets[-1].revision if targets else ""
+    return str(named or service.latest_ready_revision).rpartition("/")[2]
+
+
+def traffic_to_newest(clients: Clients, project: Any, api: Any) -> ServiceAspect:
+    """The newest revision serves."""
+    wish = {"traffic": [{"type_": f"{_TYPE}LATEST", "percent": 100}]}
+    return ServiceAspect(clients, project, api, "traffic to the newest revision", lambda _: wish)
+
+
+def traffic_to_fallback(clients: Clients, project: Any, api: Any) -> ServiceAspect:
+    """The revision serves that did before the newest, or the accepted one; else no change."""
+
+    def wish(service: Any) -> fields.Body:
+        revision = dict(service.annotations).get(FALLBACK, "")
+        if revision in ("", serving_revision(service)):
+            return {}
+        target = {"type_": f"{_TYPE}REVISION", "revision": revision, "percent": 100}
+        return {"traffic": [target]}
+
+    return ServiceAspect(clients, project, api, "traffic back to the revision before", wish)
+
+
+def acceptance(clients: Clients, project: Any, api: Any) -> ServiceAspect:
+    """The newest revision is the one to go back to from now on."""
+
+    def wish(service: Any) -> fields.Body:
+        newest = service.latest_ready_revision.rpartition("/")[2]
+        return {"annotations": {FALLBACK: newest}}
+
+    return ServiceAspect(clients, project, api, "its newest revision is accepted", wish)
 
 
 def service(
@@ -75,7 +151,7 @@ def service(
         reference = {"secret": secret, "version": "latest"}
         variables.append({"name": name, "value_source": {"secret_key_ref": reference}})
     template: dict[str, Any] = {
-        "containers": [{"image": api.image, "env": variables}],
+        "containers": [{"image": api.image, "env": variables, "startup_probe": {**STARTUP_PROBE}}],
         "scaling": {
             "min_instance_count": api.min_instances,
             "max_instance_count": api.max_instances,

@@ -1,10 +1,13 @@
 """The agent API as a migration deploys it: its tables, its variables, and whether it answers."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from lib.errors import VerificationError
+from lib.errors import MigrationError, VerificationError
 from lib.orchestra.platform import API_TOKEN, APPLICATION_PASSWORD, REDIS_AUTH
 from lib.postgres.database import Database
+
+T = TypeVar("T")
 
 SECRETS = {
     "DATABASE_PASSWORD": APPLICATION_PASSWORD,
@@ -40,6 +43,40 @@ def variables(step: Any, settings: Any) -> dict[str, str]:
         "REDIS_PORT": str(step.output("agent-memory", "port")),
         **step.output("search-breaker", "environment"),
     }
+
+
+def proven(
+    step: Any,
+    settings: Any,
+    cloud: Any,
+    subject: str,
+    probe: Callable[[], T],
+    *,
+    writes: bool = False,
+) -> T:
+    """What ``probe`` says of the newest revision, which serves from here on.
+
+    Where the probe fails the traffic goes back to the revision that served before, and the
+    probe's failure is raised.
+    """
+    step.make(cloud.run_traffic_to_newest(settings.project, settings.api))
+    try:
+        return step.check(subject, probe, writes=writes)  # type: ignore[no-any-return]
+    except MigrationError:
+        if not step.dry_run:
+            _go_back(step, settings, cloud)
+        raise
+
+
+def _go_back(step: Any, settings: Any, cloud: Any) -> None:
+    from lib.cloud.run import serving_revision
+
+    try:
+        service = step.make(cloud.run_traffic_to_fallback(settings.project, settings.api))
+    except MigrationError as error:
+        step.note(f"the traffic could not go back to the revision before: {error}")
+    else:
+        step.note(f"revision {serving_revision(service)} serves")
 
 
 def readiness(uri: str) -> str:

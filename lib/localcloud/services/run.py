@@ -2,8 +2,9 @@
 
 The image is ``embedded://MODULE``.  A frontend of the service's own listens at its address and
 passes connections to the revision that serves; it changes over only when the new revision has
-answered its startup probe.  The address is plain http, because it is loopback.  Scaling, traffic
-splits, volumes and invoker checks are not implemented.
+answered its startup probe.  Earlier revisions are kept, stopped, and run again when the traffic
+is directed to them.  The address is plain http, because it is loopback.  Scaling, traffic splits,
+volumes and invoker checks are not implemented.
 """
 
 import importlib.util
@@ -35,6 +36,7 @@ SECRETS: Final = "google.cloud.secretmanager.v1.SecretManagerService"
 RESERVED: Final = ("PORT", "HOST", "K_SERVICE", "K_REVISION", "K_CONFIGURATION")
 UNSUPPORTED: Final = ("command", "volume_mounts", "depends_on", "liveness_probe")
 LATEST = api.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST
+NAMED = api.TrafficTargetAllocationType.TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION
 Condition = api.Condition
 
 
@@ -88,8 +90,13 @@ class Services(Kind):
             for index, variable in enumerate(container.env)
             if not variable.name or variable.name in RESERVED
         ]
-        if len(pb.traffic) != 1 or pb.traffic[0].type_ != LATEST or pb.traffic[0].percent != 100:
-            wrong.append(("service.traffic", "the embedded cloud sends 100 % to the latest"))
+        if len(pb.traffic) != 1 or pb.traffic[0].percent != 100:
+            wrong.append(("service.traffic", "the embedded cloud sends 100 % to one revision"))
+        elif pb.traffic[0].type_ not in (LATEST, NAMED) or pb.traffic[0].tag:
+            wrong.append(("service.traffic[0]", "give the latest or a named revision, no tag"))
+        elif pb.traffic[0].type_ == NAMED and self._template(_directed(pb)) is None:
+            missing = f"there is no ready revision '{pb.traffic[0].revision}'"
+            wrong.append(("service.traffic[0].revision", missing))
         if pb.template.volumes:
             wrong.append(("service.template.volumes", "not supported by the embedded cloud"))
         if wrong:
@@ -122,20 +129,28 @@ class Services(Kind):
     def change(self, old: Any, new: Any) -> None:
         if new.latest_created_revision != old.latest_ready_revision:
             self._roll(new)
-            if old.latest_ready_revision:
-                self._retire(new, old.latest_ready_revision)
         else:
+            self._direct(new)
             self._conclude(new)
 
     def _roll(self, pb: Any) -> None:
-        """Start the created revision and, once it is ready, send the traffic there."""
+        """Start the created revision and, once it is ready, send the traffic where it belongs."""
         revision = pb.latest_created_revision
         self._start_revision(pb, revision, pb.template)
         self.store.put_fact("run-revision", revision, pb.template.SerializeToString())
-        self._point(pb, revision)
-        self._start_frontend(pb)
         pb.latest_ready_revision = revision
+        self._direct(pb)
         self._conclude(pb)
+
+    def _direct(self, pb: Any) -> None:
+        """Run the revision that the traffic is meant for, send it there, stop the others."""
+        serving = _directed(pb)
+        self._start_revision(pb, serving, self._template(serving))
+        self._point(pb, serving)
+        self._start_frontend(pb)
+        for folder in (self._folder(pb) / "revisions").glob("*"):
+            if folder.name != serving.rpartition("/")[2]:
+                LocalProcess(folder).stop()
 
     def _conclude(self, pb: Any) -> None:
         pb.observed_generation = pb.generation
@@ -144,7 +159,8 @@ class Services(Kind):
         pb.ClearField("urls")
         pb.urls.append(pb.uri)
         pb.ClearField("traffic_statuses")
-        pb.traffic_statuses.add(type_=int(LATEST), percent=100)
+        target = pb.traffic[0]
+        pb.traffic_statuses.add(type_=target.type_, revision=target.revision, percent=100)
         self._condition(pb, Condition.State.CONDITION_SUCCEEDED, "")
 
     @staticmethod
@@ -184,13 +200,13 @@ class Services(Kind):
     # what runs
 
     def alive(self, pb: Any) -> bool:
-        revision = pb.latest_ready_revision
+        revision = _directed(pb)
         if not revision:
             return True
         return self._revision(pb, revision).running() and self._frontend(pb).running()
 
     def revive(self, pb: Any) -> None:
-        revision = pb.latest_ready_revision
+        revision = _directed(pb)
         template = self._template(revision)
         if template is not None:
             self._start_revision(pb, revision, template)
@@ -275,12 +291,6 @@ class Services(Kind):
             raise errors.failed_precondition(pb.name, f"Secret {name} is not enabled.")
         return (self.core.store.fact("secret-payload", version) or b"").decode()
 
-    def _retire(self, pb: Any, revision: str) -> None:
-        process = self._revision(pb, revision)
-        process.stop()
-        self.store.drop_fact("run-revision", revision)
-        shutil.rmtree(process.folder, ignore_errors=True)
-
     def _point(self, pb: Any, revision: str) -> None:
         """Tell the frontend which port serves."""
         target = self._folder(pb) / "target"
@@ -326,6 +336,13 @@ class Run(Service):
         """Run's operations carry the service itself."""
         service: Message | None = self.of_kind["Service"].find(row.target)
         return service or self.of_kind["Service"].plain.FromString(row.payload)
+
+
+def _directed(pb: Any) -> str:
+    """The name of the revision that the traffic is meant for, empty before the first is ready."""
+    if pb.traffic and pb.traffic[0].type_ == NAMED:
+        return f"{pb.name}/revisions/{pb.traffic[0].revision}"
+    return str(pb.latest_ready_revision)
 
 
 def _runnable(module: str) -> bool:
