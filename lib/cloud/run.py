@@ -7,7 +7,8 @@ from lib.cloud import fields, locations
 from lib.cloud.clients import Clients
 from lib.cloud.kind import Condition, Kind
 from lib.cloud.resource import Resource
-from lib.engine.changes import FieldChange
+from lib.engine.actions import Journal
+from lib.engine.changes import Change, FieldChange
 
 FALLBACK: Final = "ai-orchestra-migration/fallback-revision"
 """Annotation of the service: the revision that serves again if the newest one disappoints."""
@@ -88,6 +89,9 @@ class ServiceAspect(Resource[Any]):
         about = {"project": project.id, "aspect": aspect, "partial": True}
         super().__init__(clients, SERVICE, parent, id, {}, **about)
         self._wish = wish
+
+    def undo(self, change: Change, journal: Journal) -> None:
+        """Nothing: the service's own undo makes the earlier template its newest revision."""
 
     def _differences(self, observed: Any) -> tuple[FieldChange, ...]:
         self.body = self._wish(observed)
