@@ -7,12 +7,10 @@ import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from lib.breaker.config import CircuitBreakerConfig, SlidingWindowType
-from lib.breaker.errors import CircuitOpenError
+from lib.breaker.config import CircuitBreakerConfig
 from lib.breaker.events import (
     CallFailed,
     CallIgnored,
@@ -23,9 +21,11 @@ from lib.breaker.events import (
     Listeners,
     StateChanged,
 )
+from lib.breaker.judgement import breach, enough, new_window
 from lib.breaker.permit import Permit, entered
 from lib.breaker.phases import FOREVER, Phase, Trial
-from lib.breaker.windows import CountWindow, Tally, TimeWindow, Window
+from lib.breaker.rejection import rejection
+from lib.breaker.windows import CountWindow, Tally
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -78,7 +78,7 @@ class CircuitBreaker:
         self._refuses = config.record_result
         self._watched = config.record_result is not None  # every result must be looked at
         self._lowest = min(config.failure_rate_threshold, config.slow_call_rate_threshold)
-        self._phase = Phase(CircuitState.CLOSED, self._window(clock()), admits_all=True)
+        self._phase = Phase(CircuitState.CLOSED, new_window(config, clock()), admits_all=True)
 
     def __repr__(self) -> str:
         return f"<CircuitBreaker {self.name!r}: {self.state.value}>"
@@ -97,9 +97,10 @@ class CircuitBreaker:
             self._raised(ticket, started, clock(), error)
             raise
         ended = clock()
-        if not ticket.steady or ended - started > self._slow_after:
-            failed = self._refuses is not None and self._refuses(result)
-            self._record(ticket, started, ended, failed, None)
+        if ended - started > self._slow_after or self._watched:
+            self._returned(ticket, started, ended, result)
+        elif not ticket.steady:
+            self._succeeded(ticket, started, ended)
         return result
 
     async def acall(
@@ -116,9 +117,10 @@ class CircuitBreaker:
             self._raised(ticket, started, clock(), error)
             raise
         ended = clock()
-        if not ticket.steady or ended - started > self._slow_after:
-            failed = self._refuses is not None and self._refuses(result)
-            self._record(ticket, started, ended, failed, None)
+        if ended - started > self._slow_after or self._watched:
+            self._returned(ticket, started, ended, result)
+        elif not ticket.steady:
+            self._succeeded(ticket, started, ended)
         return result
 
     def permit(self) -> Permit:
@@ -172,11 +174,11 @@ class CircuitBreaker:
             now = self._clock()
             phase = self._now(now)
             tally = phase.window.tally(now)
-            enough = tally.calls >= self._enough(phase)
+            rated = tally.calls >= enough(self.config, phase.state)
             metrics = CircuitMetrics(
                 phase.state,
-                100 * tally.failed / tally.calls if enough else None,
-                100 * tally.slow / tally.calls if enough else None,
+                100 * tally.failed / tally.calls if rated else None,
+                100 * tally.slow / tally.calls if rated else None,
                 tally,
                 self._rejected,
             )
@@ -233,38 +235,12 @@ class CircuitBreaker:
                 failures = tuple(self._failures)
         self._listeners.tell()
         if ticket is None:
-            raise self._rejection(phase, now, failures)
+            raise rejection(self.name, phase, now, failures)
         return ticket
 
     def _take_back(self) -> None:
         while self._abandoned:
             self._abandoned.popleft().free += 1
-
-    def _rejection(
-        self, phase: Phase, now: float, failures: tuple[BaseException, ...]
-    ) -> CircuitOpenError:
-        wait = max(phase.until - now, 0.0) if phase.state is CircuitState.OPEN else None
-        until = None
-        if phase.state is CircuitState.HALF_OPEN:
-            when, remedy = "is half-open, its trial calls are under way", "try again shortly"
-        elif wait is None or wait > 1e9:
-            when = f"is {phase.state.value} until someone closes it"
-            remedy = "close it with transition_to(CircuitState.CLOSED)"
-            wait = None
-        else:
-            until = datetime.now(UTC) + timedelta(seconds=wait)
-            when = f"is open until {until:%Y-%m-%d %H:%M:%S} UTC ({wait:.1f} s)"
-            remedy = "try again then, or mend what it calls"
-        return CircuitOpenError(
-            f"Circuit '{self.name}' {when}{phase.reason and ': '}{phase.reason}.",
-            expected="a closed circuit",
-            remedy=remedy,
-            circuit=self.name,
-            retry_after=wait,
-            until=until,
-            failures=failures,
-            transient=phase.state is not CircuitState.FORCED_OPEN,
-        )
 
     # Outcomes -----------------------------------------------------------------------------
 
@@ -273,6 +249,23 @@ class CircuitBreaker:
     ) -> None:
         failed = self._refuses is not None and self._refuses(result)
         self._record(ticket, started, ended, failed, None)
+
+    def _succeeded(self, ticket: Phase | Trial, started: float, ended: float) -> None:
+        """Record a quick success that nobody watches: the shorter way, for the commonest end."""
+        with self._lock:
+            if mine := ticket is self._phase:
+                window = self._phase.window
+                bad = window.record_success(ended)
+                if not bad:
+                    self._phase.steady = window.spotless
+                    return
+                if 100 * bad < self._lowest * window.calls:
+                    return
+                self._judge(self._phase, ended)
+        if mine:
+            self._listeners.tell()
+        else:
+            self._record(ticket, started, ended, False, None)
 
     def _raised(
         self, ticket: Phase | Trial, started: float, ended: float, error: BaseException
@@ -340,24 +333,14 @@ class CircuitBreaker:
         if phase.state is CircuitState.METRICS_ONLY:
             return
         tally = phase.window.tally(now)
-        if tally.calls < self._enough(phase):
+        if tally.calls < enough(self.config, phase.state):
             return
-        reason = self._breach(tally)
+        reason = breach(self.config, tally)
         if reason:
             self._enter(CircuitState.OPEN, now, reason)
         elif phase.state is CircuitState.HALF_OPEN:
             self._failures.clear()
             self._enter(CircuitState.CLOSED, now, f"{tally.calls} trial calls went well")
-
-    def _breach(self, tally: Tally) -> str:
-        config = self.config
-        for what, count, threshold in (
-            ("failed", tally.failed, config.failure_rate_threshold),
-            ("were slow", tally.slow, config.slow_call_rate_threshold),
-        ):
-            if 100 * count >= threshold * tally.calls:
-                return f"{count} of {tally.calls} calls {what} (threshold {threshold:g} %)"
-        return ""
 
     def _now(self, now: float, *, calling: bool = False) -> Phase:
         """Bring the state to the present moment."""
@@ -371,7 +354,9 @@ class CircuitBreaker:
 
     def _enter(self, state: CircuitState, at: float, reason: str) -> Phase:
         before = self._phase
-        phase = Phase(state, self._window(at), admits_all=state in ADMITTING, reason=reason)
+        phase = Phase(
+            state, new_window(self.config, at), admits_all=state in ADMITTING, reason=reason
+        )
         phase.counts = state is not CircuitState.DISABLED
         if state is CircuitState.OPEN:
             self._openings += 1
@@ -388,21 +373,6 @@ class CircuitBreaker:
         self._listeners.put(StateChanged(self.name, before.state, state, reason))
         self._set_timer(phase, at)
         return phase
-
-    def _window(self, now: float) -> Window:
-        size = self.config.sliding_window_size
-        if self.config.sliding_window_type is SlidingWindowType.COUNT_BASED:
-            return CountWindow(size)
-        return TimeWindow(size, now)
-
-    def _enough(self, phase: Phase) -> int:
-        """How many calls a rate needs."""
-        if phase.state is CircuitState.HALF_OPEN:
-            return self.config.permitted_number_of_calls_in_half_open_state
-        minimum, size = self.config.minimum_number_of_calls, self.config.sliding_window_size
-        if self.config.sliding_window_type is SlidingWindowType.COUNT_BASED:
-            return min(minimum, size)
-        return minimum
 
     def _steady(self, phase: Phase) -> bool:
         if self._watched:
