@@ -25,6 +25,8 @@ from lib.api.values import DIMENSIONS, KEY_LENGTH
 
 log = logging.getLogger(__name__)
 
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
 
 class _Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -129,9 +131,16 @@ class MemoryTools:
 def session_manager(service: Service) -> StreamableHTTPSessionManager:
     """The MCP server as an ASGI handler; stateless, so that any instance answers any request.
 
-    Host and Origin are not checked here: every request carries the bearer token, which no
-    rebinding web page has.
+    Host and Origin are checked where a web page that rebinds its name could reach it: on
+    loopback without a token.  Otherwise every request carries a token, which no such page has.
     """
+    configuration = service.configuration
+    loopback = configuration.host in ("127.0.0.1", "::1", "localhost")
+    checked = TransportSecuritySettings(
+        enable_dns_rebinding_protection=loopback and not configuration.token,
+        allowed_hosts=[f"{name}:*" for name in _LOOPBACK],
+        allowed_origins=[f"http://{name}:*" for name in _LOOPBACK],
+    )
     tools = MemoryTools(service)
     server: Server[Any] = Server(
         "ai-orchestra-memory",
@@ -144,8 +153,8 @@ def session_manager(service: Service) -> StreamableHTTPSessionManager:
         server,
         json_response=True,
         stateless=True,
-        security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
-        max_request_body_size=service.configuration.max_body_bytes,
+        security_settings=checked,
+        max_request_body_size=configuration.max_body_bytes,
     )
 
 

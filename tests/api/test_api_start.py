@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import httpx
 import psycopg
 import pytest
 
@@ -70,6 +71,16 @@ def test_an_address_in_use_ends_with_one_message(api) -> None:
     assert ended.returncode == 1
     assert "cannot be listened on" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_without_a_token_no_rebinding_page_reaches_mcp(start_api, platform_url: str) -> None:
+    api = start_api(platform_url, API_TOKEN="", API_ALLOW_ANONYMOUS="true")
+    hello = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    accept = {"accept": "application/json, text/event-stream"}
+    for name, status in (("localhost:1", 200), ("evil.example:1", 421)):
+        headers = {**accept, "host": name, "origin": f"http://{name}"}
+        answer = httpx.post(f"{api.url}/mcp", json=hello, headers=headers)
+        assert answer.status_code == status, answer.text
 
 
 def test_anonymous_must_be_meant(start_api, platform_url: str) -> None:

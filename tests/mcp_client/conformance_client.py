@@ -10,8 +10,9 @@ import asyncio
 import json
 import os
 import sys
+from functools import partial
 from typing import Any
-from urllib.parse import parse_qs, urlparse
+from urllib.parse import parse_qs, urljoin, urlparse
 
 import httpx2
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
@@ -20,6 +21,7 @@ from mcp.client.auth.extensions.client_credentials import (
     PrivateKeyJWTOAuthProvider,
     SignedJWTParameters,
 )
+from mcp.client.auth.extensions.identity_assertion import IdentityAssertionOAuthProvider
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from mcp_types import ElicitResult
 
@@ -65,7 +67,41 @@ class Browser:
         return AuthorizationCodeResult(code=code, state=state, iss=issuer)
 
 
+async def identity_assertion(context: dict[str, Any], audience: str, resource: str) -> str:
+    """The enterprise's assertion for the server, for the token of its user (RFC 8693)."""
+    kind = "urn:ietf:params:oauth:token-type"
+    wish = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "requested_token_type": f"{kind}:id-jag",
+        "subject_token": context["idp_id_token"],
+        "subject_token_type": f"{kind}:id_token",
+        "audience": audience,
+        "resource": resource,
+        "client_id": context["idp_client_id"],
+    }
+    async with httpx2.AsyncClient() as client:
+        answer = await client.post(context["idp_token_endpoint"], data=wish)
+        return str(answer.raise_for_status().json()["access_token"])
+
+
+def cross_app_access(url: str, context: dict[str, Any]) -> httpx2.Auth:
+    """The SDK wants to be told the authorization server; the suite tells it by metadata alone."""
+    place = urljoin(url, f"/.well-known/oauth-protected-resource{urlparse(url).path}")
+    (issuer,) = httpx2.get(place).json()["authorization_servers"]
+    return IdentityAssertionOAuthProvider(
+        url,
+        Kept(),
+        context["client_id"],
+        context["client_secret"],
+        issuer,
+        partial(identity_assertion, context),
+        token_endpoint_auth_method="client_secret_basic",
+    )
+
+
 def authorization(url: str, scenario: str, context: dict[str, Any]) -> httpx2.Auth:
+    if scenario == "auth/cross-app-access-complete-flow":
+        return cross_app_access(url, context)
     kept = Kept()
     if scenario == "auth/client-credentials-basic":
         return ClientCredentialsOAuthProvider(
