@@ -1,5 +1,9 @@
 """The breaker does, whatever happens in whatever order, what the plain model does."""
 
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -14,6 +18,12 @@ from lib.circuit_breaker import (
 from tests.circuit_breaker.model import HALF_OPEN, OPEN, Model
 
 SLOW = 4.0
+
+
+def ended(awaitable: Coroutine[Any, Any, None]) -> None:
+    """Run what never waits for anything, without an event loop."""
+    with suppress(StopIteration):
+        awaitable.send(None)
 
 
 class BreakerAgainstModel(RuleBasedStateMachine):
@@ -61,6 +71,40 @@ class BreakerAgainstModel(RuleBasedStateMachine):
             else:
                 assert visit is not None
                 self.calls.append((permit, visit, self.now))
+
+    @rule(
+        times=st.integers(1, 9),
+        failed=st.booleans(),
+        seconds=st.sampled_from([0.0, 0.5, 5.0]),
+        awaited=st.booleans(),
+    )
+    def whole_calls(self, times, failed, seconds, awaited):
+        """Calls that begin and end at once, by the shorter ways that these take."""
+
+        def work() -> None:
+            self.now += seconds
+            if failed:
+                raise OSError("no")
+
+        async def awaited_work() -> None:
+            work()
+
+        for _ in range(times):
+            visit, started = self.model.ask(self.now), self.now
+            try:
+                if awaited:
+                    ended(self.breaker.acall(awaited_work))
+                else:
+                    self.breaker.call(work)
+            except CircuitOpenError as error:
+                self.refused(visit, error)
+            except OSError:
+                assert failed
+                self.model.finish(visit, True, self.now - started > SLOW, self.now)
+            else:
+                assert visit is not None
+                assert not failed
+                self.model.finish(visit, False, self.now - started > SLOW, self.now)
 
     def refused(self, visit: int | None, refusal: CircuitOpenError) -> None:
         assert visit is None
