@@ -3,8 +3,11 @@
 import os
 import socket
 import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,6 +16,7 @@ import httpx
 import psycopg
 
 from lib.api.schema import AdminConnection, ensure
+from lib.runtime.postgresql import PostgreSQL
 
 
 def free_port() -> int:
@@ -109,3 +113,36 @@ def prepare(url: str, *, platform: bool = True) -> None:
             connection.execute(PLATFORM)
             connection.execute("grant select on all tables in schema public to api_test_role")
     ensure(admin(url), "api_test_role")
+
+
+@contextmanager
+def serving(*, platform: bool = True, **more: str) -> Iterator[Api]:
+    """An API process over a PostgreSQL of its own, for programs that are no pytest run."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = PostgreSQL(Path(folder) / "data", "127.0.0.1", free_port())
+        server.start()
+        try:
+            prepare(server.url, platform=platform)
+            variables = environment(server.url, None, **more)
+            log = Path(folder) / "log"
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "lib.api"], env=variables, stdout=output, stderr=output
+                )
+            api = Api(f"http://127.0.0.1:{variables['PORT']}", process, log)
+            try:
+                until(lambda: _is_live(api))
+                yield api
+            finally:
+                process.terminate()
+                process.wait()
+        finally:
+            server.stop(immediate=True)
+
+
+def _is_live(api: Api) -> bool:
+    assert api.process.poll() is None, api.log.read_text()
+    try:
+        return httpx.get(f"{api.url}/health/live").status_code == 200
+    except httpx.TransportError:
+        return False

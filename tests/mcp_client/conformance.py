@@ -16,16 +16,10 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-
-from lib.runtime.postgresql import PostgreSQL
-from tests.api.api_process import environment, free_port, prepare
+from tests.api.api_process import serving
 
 PACKAGES = ("node@22", "@modelcontextprotocol/conformance@0.1.16")
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,40 +92,6 @@ class Suite:
         return found or Counter({"FAILURE": 1})
 
 
-@contextmanager
-def served_api() -> Iterator[str]:
-    """The API's MCP server, without a token, which the suite has no way to send; its URL."""
-    with tempfile.TemporaryDirectory() as folder:
-        server = PostgreSQL(Path(folder) / "data", "127.0.0.1", free_port())
-        server.start()
-        try:
-            prepare(server.url, platform=False)
-            variables = environment(server.url, None, API_TOKEN="", API_ALLOW_ANONYMOUS="true")
-            url = f"http://127.0.0.1:{variables['PORT']}"
-            with (Path(folder) / "log").open("wb") as log:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "lib.api"], env=variables, stdout=log, stderr=log
-                )
-            try:
-                while not _live(url):
-                    if process.poll() is not None:
-                        raise SystemExit((Path(folder) / "log").read_text())
-                    time.sleep(0.05)
-                yield f"{url}/mcp"
-            finally:
-                process.terminate()
-                process.wait()
-        finally:
-            server.stop(immediate=True)
-
-
-def _live(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/live").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 def report(side: str, suite: Suite, *more: str) -> int:
     """Run and print one side; how many scenarios ended otherwise than ``REASONS`` says."""
     print(f"| {side}: scenario | passed | failed | warnings | |")
@@ -165,8 +125,9 @@ def main() -> int:
     if "client" in given.sides:
         surprises += report("client", suite, "--command", shlex.join(CLIENT))
     if "server" in given.sides:
-        with served_api() as url:
-            surprises += report("server", suite, "--url", url)
+        # Without a token, which the suite has no way to send.
+        with serving(platform=False, API_TOKEN="", API_ALLOW_ANONYMOUS="true") as api:
+            surprises += report("server", suite, "--url", f"{api.url}/mcp")
     return min(surprises, 1)
 
 
