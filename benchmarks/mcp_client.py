@@ -1,6 +1,8 @@
 """Latency and throughput of MCP calls: the pool, one raw SDK session, and a session per call.
 
-Starts the tests' MCP server on loopback, calls its ``add`` tool, prints a Markdown table.
+Starts the tests' MCP server on loopback, calls its ``add`` tool, prints a Markdown table.  Each
+round measures all ways in turn; ``beside the session`` compares a way with the raw session of
+the same round, and gives the median of these ratios, which a busy machine disturbs least.
 """
 
 import argparse
@@ -9,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -22,6 +25,19 @@ from tests.mcp_client.conftest import RunningServer
 
 ARGUMENTS = {"one": 1, "two": 2}
 Call = Callable[[], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round of one way: milliseconds of single calls, calls/s at once, CPU ms of a call."""
+
+    times: list[float]
+    rate: float
+    cpu: float
+
+    @property
+    def p50(self) -> float:
+        return median(self.times)
 
 
 async def latencies(call: Call, number: int) -> list[float]:
@@ -62,24 +78,40 @@ async def measure(url: str, number: int, callers: int, rounds: int) -> None:
         }
         for call, _ in ways.values():
             await latencies(call, 10)
-        seen: dict[str, list[float]] = {name: [] for name in ways}
-        rates: dict[str, list[float]] = {name: [] for name in ways}
+        rounds_of: dict[str, list[Round]] = {name: [] for name in ways}
         for _ in range(rounds):  # in turns, so that the machine's moods touch all alike
             for name, (call, count) in ways.items():
-                seen[name] += await latencies(call, count)
-                rates[name].append(await throughput(call, count, callers))
-    print(f"| way | p50, ms | p99, ms | calls/s with {callers} callers |")
-    print("| --- | --- | --- | --- |")
-    for name in ways:
-        p99 = quantiles(seen[name], n=100)[98]
-        print(f"| {name} | {median(seen[name]):.2f} | {p99:.2f} | {median(rates[name]):.0f} |")
+                spent = time.process_time()
+                rate = await throughput(call, count, callers)
+                spent = (time.process_time() - spent) / count * 1e3
+                rounds_of[name].append(Round(await latencies(call, count), rate, spent))
+    report(rounds_of, callers)
+
+
+def report(rounds_of: dict[str, list[Round]], callers: int) -> None:
+    """Print the table."""
+    print(
+        f"| way | p50, ms | p99, ms | calls/s with {callers} callers | CPU of the client, ms "
+        "| beside the session: p50 | calls/s |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    (base, *_) = rounds_of.values()
+    for name, rounds in rounds_of.items():
+        times = [each for one in rounds for each in one.times]
+        slower = median(one.p50 / other.p50 for one, other in zip(rounds, base, strict=True))
+        faster = median(one.rate / other.rate for one, other in zip(rounds, base, strict=True))
+        print(
+            f"| {name} | {median(times):.2f} | {quantiles(times, n=100)[98]:.2f} "
+            f"| {median(one.rate for one in rounds):.0f} "
+            f"| {median(one.cpu for one in rounds):.2f} | {slower:.2f} | {faster:.2f} |"
+        )
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--number", type=int, default=500, help="calls in a round")
+    options.add_argument("--number", type=int, default=100, help="calls in a round")
     options.add_argument("--callers", type=int, default=8, help="concurrent callers")
-    options.add_argument("--rounds", type=int, default=5, help="rounds in turns")
+    options.add_argument("--rounds", type=int, default=15, help="rounds in turns")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         server = RunningServer(Path(folder))
