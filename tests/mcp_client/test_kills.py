@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections import Counter
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -25,52 +27,91 @@ PATIENT = RetryPolicy(attempts=1000, first_wait=0.02, longest_wait=0.1)
 TOLERANT = CircuitBreakerConfig(minimum_number_of_calls=10_000, sliding_window_size=10_000)
 
 
+class Load:
+    """Callers of a safe and of an unsafe tool, while their server is killed again and again."""
+
+    def __init__(self, client: MCPClient) -> None:
+        self._client = client
+        self._finished = asyncio.Event()
+        self.sums: list[int] = []
+        self.unsafe: dict[str, MCPClientError | None] = {}
+
+    async def run(self, kill: Callable[[], Awaitable[None]]) -> None:
+        workers = [asyncio.ensure_future(work()) for work in [self._read, self._write] * 4]
+        for _ in range(2):
+            await self._further()
+            await kill()
+        await self._further()
+        self._finished.set()
+        await asyncio.gather(*workers)
+
+    def judge(self, lines: list[str]) -> None:
+        """Against the server's own journal: nothing safe was lost, nothing unsafe ran twice."""
+        assert set(self.sums) == {2}
+        ran = Counter(line.removeprefix("once ") for line in lines)
+        assert max(ran.values()) == 1, "nothing unsafe ran twice"
+        for name, error in self.unsafe.items():
+            if error is None:
+                assert ran[name] == 1
+            else:
+                assert isinstance(error, MCPConnectionError)
+                assert error.arrived, "what never arrived would have been repeated"
+
+    async def _further(self) -> None:
+        seen = len(self.sums)
+        while len(self.sums) < seen + 100:
+            await asyncio.sleep(0.005)
+
+    async def _read(self) -> None:
+        while not self._finished.is_set():
+            called = await self._client.call_tool("add", {"one": 1, "two": 1})
+            self.sums.append(called.structured_content["result"])
+
+    async def _write(self) -> None:
+        while not self._finished.is_set():
+            name = os.urandom(8).hex()
+            try:
+                await self._client.call_tool("once", {"name": name})
+                self.unsafe[name] = None
+            except MCPClientError as error:
+                self.unsafe[name] = error
+
+
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_http_server_killed_and_restarted_under_load(own_server, mode):
     options = ServerOptions(mode=mode, timeout=30, retry=PATIENT, breaker=TOLERANT)
-    sums: list[int] = []
-    unsafe: dict[str, MCPClientError | None] = {}
 
-    async def main() -> None:
+    async def kill() -> None:
+        own_server.kill()
+        await asyncio.to_thread(own_server.start)
+
+    async def main() -> Load:
         async with MCPClient(HTTPServer(own_server.url, options=options)) as client:
-            finished = asyncio.Event()
+            load = Load(client)
+            await load.run(kill)
+            return load
 
-            async def read() -> None:
-                while not finished.is_set():
-                    called = await client.call_tool("add", {"one": 1, "two": 1})
-                    sums.append(called.structured_content["result"])
+    asyncio.run(asyncio.wait_for(main(), 60)).judge(own_server.lines())
 
-            async def write() -> None:
-                while not finished.is_set():
-                    name = os.urandom(8).hex()
-                    try:
-                        await client.call_tool("once", {"name": name})
-                        unsafe[name] = None
-                    except MCPClientError as error:
-                        unsafe[name] = error
 
-            workers = [asyncio.ensure_future(work()) for work in [read, write] * 4]
-            for round_ in range(1, 3):
-                while len(sums) < 100 * round_:
-                    await asyncio.sleep(0.005)
-                own_server.kill()
-                await asyncio.to_thread(own_server.start)
-            seen = len(sums)
-            while len(sums) < seen + 100:
-                await asyncio.sleep(0.005)
-            finished.set()
-            await asyncio.gather(*workers)
+def test_stdio_server_killed_under_load(tmp_path):
+    journal = tmp_path / "journal"
+    options = ServerOptions(timeout=30, retry=PATIENT, breaker=TOLERANT)
+    server = StdioServer(sys.executable, [str(SERVER), "--journal", str(journal)], options=options)
 
-    asyncio.run(asyncio.wait_for(main(), 60))
-    assert set(sums) == {2}
-    ran = Counter(line.removeprefix("once ") for line in own_server.lines())
-    assert max(ran.values()) == 1, "nothing unsafe ran twice"
-    for name, error in unsafe.items():
-        if error is None:
-            assert ran[name] == 1
-        else:
-            assert isinstance(error, MCPConnectionError)
-            assert error.arrived, "what never arrived would have been repeated"
+    async def main() -> Load:
+        async with MCPClient(server) as client:
+            load = Load(client)
+
+            async def kill() -> None:
+                called = await client.call_tool("pid", idempotent=True)
+                os.kill(called.structured_content["result"], signal.SIGKILL)
+
+            await load.run(kill)
+            return load
+
+    load = asyncio.run(asyncio.wait_for(main(), 60))
+    load.judge(journal.read_text().splitlines())
 
 
 def test_a_tool_that_kills_its_server_runs_once_unless_it_is_safe(tmp_path):
