@@ -86,7 +86,8 @@ class SessionPool:
             idle: asyncio.Future[None] = self._loop.create_future()
             self._waiting.append(idle)
             with suppress(TimeoutError, Closed):
-                await asyncio.wait_for(idle, end - self._loop.time())
+                async with asyncio.timeout_at(end):
+                    await idle
         await asyncio.gather(*(session.close() for session in list(self._sessions)))
         self._sessions.clear()
         pending = self._tasks - {self._reaper}
@@ -144,9 +145,12 @@ class SessionPool:
             try:
                 # A session that is being opened has the call's own deadline, not this one.
                 left = None if self._opening else max(end - self._loop.time(), 0)
-                await asyncio.wait_for(woken, left)
+                # Not wait_for: in Python 3.11 it forgets a cancellation that comes with the turn.
+                async with asyncio.timeout(left):
+                    await woken
             except TimeoutError:
-                raise Exhausted from None
+                if not woken.done() or woken.cancelled():
+                    raise Exhausted from None
             except asyncio.CancelledError:
                 if woken.done() and not woken.cancelled():
                     self._wake()  # the turn is the next one's

@@ -235,6 +235,52 @@ def test_calls_share_a_session_and_the_pool_grows_to_its_bound(shared_server):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("opened", [True, False], ids=["on a session", "while it opens"])
+def test_cancellation_at_any_await_leaves_the_pool_whole(shared_server, opened):
+    pool = PoolSettings(max_sessions=1, calls_per_session=1, wait_for_session=20)
+    server = HTTPServer(shared_server.url, options=ServerOptions(pool=pool))
+
+    async def cancelled_after(client: MCPClient, steps: int) -> None:
+        task = asyncio.ensure_future(client.call_tool("add", {"one": 1, "two": 1}))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        waiting = client.call_tool("add", {"one": 1, "two": 1})
+        assert (await waiting).structured_content == {"result": 2}
+        assert client["default"]._pool.calls == 0
+
+    async def main() -> None:
+        if opened:
+            async with MCPClient(server) as client:
+                for steps in range(40):
+                    await cancelled_after(client, steps)
+            return
+        for steps in range(0, 40, 4):
+            async with MCPClient(server) as client:
+                await cancelled_after(client, steps)
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_a_turn_that_is_cancelled_goes_to_the_next(shared_server):
+    pool = PoolSettings(max_sessions=1, calls_per_session=1, wait_for_session=20)
+    server = HTTPServer(shared_server.url, options=ServerOptions(pool=pool))
+
+    async def main() -> None:
+        async with MCPClient(server) as client:
+            async with client["default"].session():
+                first, second = (asyncio.ensure_future(client.call_tool("pid")) for _ in range(2))
+                while len(client["default"]._pool._waiting) < 2:
+                    await asyncio.sleep(0)
+            first.cancel()  # its turn has come, but it has not run yet
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            assert (await second).structured_content
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
 def test_closing_waits_for_calls_under_way(shared_server):
     async def main() -> None:
         client = await MCPClient(shared_server.url).__aenter__()
