@@ -167,7 +167,8 @@ class Cache:
         """Wait, but no longer than a moment after the cache was set aside."""
         self._changed.clear()
         try:
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for may forget a cancellation
+                await self._changed.wait()
         except TimeoutError:
             return
         await asyncio.sleep(0.25)
