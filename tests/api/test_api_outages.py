@@ -1,6 +1,7 @@
 """Redis or PostgreSQL gone, and back: slower but right, refused quickly, then well again."""
 
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -147,6 +148,24 @@ def test_a_dead_database_is_told_quickly_and_recovered_from(
         until(lambda: client.put("/v1/memories/kept", json={"value": 2}).status_code == 200)
         assert client.get("/v1/memories/kept").json()["value"] == 2
         assert api.process.poll() is None
+
+
+def test_a_database_that_never_answers_is_given_up_and_then_not_waited_for(
+    start_api, platform_url: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        api = start_api(
+            platform_url,
+            DATABASE_PORT=str(silent.getsockname()[1]),
+            DATABASE_CONNECT_TIMEOUT="0.2",
+            BREAKER_OPEN_SECONDS="600",
+        )
+        with api.client() as client:
+            answers = [client.get("/v1/memories/any") for _ in range(12)]
+        assert {each.status_code for each in answers} == {503}
+        assert "TimeoutError" in answers[0].json()["detail"]
+        assert "paused" in answers[-1].json()["detail"]
+        assert int(answers[-1].headers["retry-after"]) > 1
 
 
 def test_an_api_started_before_its_database_serves_when_that_comes(
