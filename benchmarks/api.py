@@ -6,6 +6,7 @@ them, and prints a table.  ``--seconds`` is the time for each endpoint and numbe
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -97,11 +98,26 @@ def start(database: PostgreSQL, cache: Valkey) -> tuple[str, "subprocess.Popen[b
     return url, process
 
 
+def fill_memories(url: str) -> None:
+    """A memory for each deletion that ``endpoints`` may ask for."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "insert into orchestra.kv_memories (key, value)"
+            " select 'gone/' || number, '1' from generate_series(0, 49999) number"
+        )
+        connection.execute("analyze")
+
+
 async def closed_loop(
     url: str, request: Callable[[int], tuple[str, str, bytes]], clients: int, seconds: float
 ) -> list[float]:
     """Latencies in milliseconds of ``clients`` callers that each send one request after another."""
-    headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+    headers = {
+        "authorization": f"Bearer {TOKEN}",
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+        "mcp-protocol-version": "2025-06-18",
+    }
     latencies: list[float] = []
 
     async def caller(number: int) -> None:
@@ -129,12 +145,19 @@ def endpoints() -> dict[str, Callable[[int], tuple[str, str, bytes]]]:
     vectors = [[chance.gauss(0, 1) for _ in range(DIMENSIONS)] for _ in range(50)]
     searches = [json.dumps({"vector": each, "k": 10}).encode() for each in vectors]
     value = json.dumps({"value": {"text": "what an agent remembers " * 8}}).encode()
+    gone = itertools.count()
+    call = {"name": "memory_get", "arguments": {"key": "bench/1"}}
+    tool = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    mcp = json.dumps(tool).encode()
     return {
         "GET /health/live (trivial)": lambda _: ("GET", "/health/live", b""),
         "PUT memory": lambda n: ("PUT", f"/v1/memories/bench/{n % 500}", value),
         "GET memory (cached)": lambda n: ("GET", f"/v1/memories/bench/{n % 20}", b""),
+        "DELETE memory": lambda _: ("DELETE", f"/v1/memories/gone/{next(gone)}", b""),
         "GET memories (prefix, 20)": lambda _: ("GET", "/v1/memories?prefix=bench/&limit=20", b""),
         "POST search (k 10)": lambda n: ("POST", "/v1/search", searches[n % 50]),
+        "GET collections": lambda _: ("GET", "/v1/collections", b""),
+        "GET agent": lambda n: ("GET", f"/v1/agents/{1 + n % 200}", b""),
         "GET agents (20)": lambda _: ("GET", "/v1/agents?limit=20", b""),
         "GET conversations (20)": lambda n: (
             "GET",
@@ -142,6 +165,7 @@ def endpoints() -> dict[str, Callable[[int], tuple[str, str, bytes]]]:
             b"",
         ),
         "GET conversation (10)": lambda n: ("GET", f"/v1/conversations/{1 + n % 4000}", b""),
+        "POST /mcp memory_get (cached)": lambda _: ("POST", "/mcp", mcp),
     }
 
 
@@ -181,6 +205,7 @@ def main() -> None:
             cache.start()
             fill(database.url)
             ensure(AdminConnection(database.host, database.port, "postgres", "postgres"), "api")
+            fill_memories(database.url)
             url, process = start(database, cache)
             report(url, seconds)
         finally:
