@@ -23,6 +23,7 @@ import redis  # noqa: E402
 
 from lib.cache.comparison import compare, require_equal  # noqa: E402
 from lib.cache.copy import CopyKeys  # noqa: E402
+from lib.cache.server import Server  # noqa: E402
 from lib.runtime.valkey import Valkey  # noqa: E402
 from tests.cache.journal import MemoryJournal  # noqa: E402
 
@@ -72,7 +73,7 @@ def _value(
     if kind == "string":
         return [("SET", key, *words(length, 1))]
     if kind == "hash":
-        return [("HSET", key, *(part for pair in zip("abcde", words(length, 5)) for part in pair))]
+        return [("HSET", key, *(part for pair in enumerate(words(length, 5)) for part in pair))]
     if kind == "list":
         return [("RPUSH", key, *words(length, 5))]
     if kind == "set":
@@ -169,18 +170,18 @@ def processor(urls: list[str]) -> float:
     return total
 
 
-def measured(way: Callable[[], object], urls: list[str]) -> Measured:
+def measured(way: Way, source: str, target: str) -> Measured:
     """Do it once."""
-    before = processor(urls)
+    before = processor([source, target])
     began, ours_began = time.perf_counter(), time.process_time()
-    way()
+    way(source, target)
     seconds, own = time.perf_counter() - began, time.process_time() - ours_began
-    return Measured(seconds, own, processor(urls) - before)
+    return Measured(seconds, own, processor([source, target]) - before)
 
 
-def verify(source: CopyKeys) -> None:
+def verified(source: str, target: str) -> None:
     """Every key, both ways."""
-    require_equal(compare(source.source, source.target))
+    require_equal(compare(Server.from_url(source), Server.from_url(target)))
 
 
 def row(name: str, number: int, runs: list[Measured]) -> str:
@@ -207,12 +208,11 @@ def run(source: str, target: str, keys: int, rounds: int, names: list[str]) -> N
         for _ in range(rounds):
             for name in names:
                 emptied.flushall()
-                runs[name].append(measured(lambda: WAYS[name](source, target), [source, target]))
+                runs[name].append(measured(WAYS[name], source, target))
                 if emptied.dbsize() != number:
                     raise SystemExit(f"{name} left keys behind")
                 if name == "the project":
-                    pair = CopyKeys(source, target)
-                    checks.append(measured(lambda: verify(pair), [source, target]))
+                    checks.append(measured(verified, source, target))
     print(f"{number:,} keys, {memory / 1e6:,.0f} MB in the source; medians of {rounds}\n")
     print("| | keys/s | seconds | processor s, client | processor s, both servers |")
     print("| --- | ---: | ---: | ---: | ---: |")

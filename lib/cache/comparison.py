@@ -232,5 +232,7 @@ def same(pair: Pair, key: bytes) -> bool:
 
 
 def refused(answer: Any, word: str) -> bool:
-    """Whether an answer is an error that begins with ``word``."""
-    return isinstance(answer, redis.ResponseError) and str(answer).startswith(word)
+    """Whether an answer is an error that begins with ``word``, beside the general ``ERR``."""
+    return isinstance(answer, redis.ResponseError) and (
+        str(answer).removeprefix("ERR ").startswith(word)
+    )

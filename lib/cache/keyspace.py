@@ -6,7 +6,8 @@ from typing import Any
 
 import redis
 
-from lib.cache.server import Command, Link, Server
+from lib.cache.server import Link, Server
+from lib.cache.wire import Command
 
 RESERVED = b"\x00orchestra:"
 """Names of our own on a target while a copy is under way; never copied nor compared."""

@@ -1,18 +1,16 @@
 """One Redis server: its address, and a connection that sends what it is told and nothing else."""
 
+import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import redis
-from redis.connection import Connection, SSLConnection
 
 from lib.cache.errors import AccessRefused, ServerRefused, ServerUnreachable
+from lib.cache.wire import Argument, Command, Wire
 from lib.errors import SettingsError
-
-Argument: TypeAlias = bytes | str | int
-Command: TypeAlias = tuple[Argument, ...]
 
 SERVICE_SAFE = frozenset(
     (
@@ -116,15 +114,14 @@ class Server:
 class Link:
     """A connection to one logical database; pipelines are sent and read whole.
 
-    It speaks RESP 2 without HELLO, CLIENT SETINFO or any other greeting of the library's.  Opened
-    lazily; not shared between threads.  Raises ``ServerUnreachable``, ``AccessRefused`` and, from
-    ``ask``, ``ServerRefused``.
+    Opened lazily; not shared between threads.  Raises ``ServerUnreachable``, ``AccessRefused``
+    and, from ``ask``, ``ServerRefused``.
     """
 
     def __init__(self, server: Server, database: int = 0) -> None:
         self.server = server
         self.database = database
-        self._connection = _connection(server, database)
+        self._wire: Wire | None = None
 
     def __enter__(self) -> "Link":
         return self
@@ -134,21 +131,25 @@ class Link:
 
     def close(self) -> None:
         """Close the connection; it opens again when it is used."""
-        self._connection.disconnect()
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
 
     def send(self, commands: Sequence[Command]) -> None:
         """Send commands without waiting; ``receive`` as many answers afterwards."""
         if self.server.managed:
             _refuse_unsafe(commands)
         try:
-            self._connection.connect()
-            self._connection.send_packed_command(self._connection.pack_commands(commands))
-        except (redis.RedisError, OSError) as error:
+            self._open().send(commands)
+        except OSError as error:
             raise self._failure(error) from error
 
     def receive(self, count: int) -> list[Any]:
         """The next ``count`` answers; an error answer stands in its place as a value."""
-        return [self._read() for _ in range(count)]
+        try:
+            return self._open().receive(count)
+        except OSError as error:
+            raise self._failure(error) from error
 
     def batch(self, commands: Iterable[Command]) -> list[Any]:
         """Send commands in one pipeline and give their answers; errors stand as values."""
@@ -168,38 +169,34 @@ class Link:
             raise self._failure(answer) from answer
         return answer
 
-    def _read(self) -> Any:
-        try:
-            return self._connection.read_response(disconnect_on_error=False)
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            self._connection.disconnect()
-            raise self._failure(error) from error
-        except redis.ResponseError as error:
-            return error
+    def _open(self) -> Wire:
+        if self._wire is None:
+            wire = self._wire = Wire(self.server.host, self.server.port, _tls(self.server))
+            greeting = _greeting(self.server, self.database)
+            wire.send(greeting)
+            for answer in wire.receive(len(greeting)):
+                self.checked(answer)
+        return self._wire
 
     def _failure(self, error: Exception) -> Exception:
         """The expected failure that an error of the library or of the server stands for."""
         where = self.server.address
         words = str(error).partition(" ")[0]
-        if isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError) or (
-            words in ("NOAUTH", "WRONGPASS", "NOPERM")
-        ):
-            self._connection.disconnect()
+        if words in ("NOAUTH", "WRONGPASS", "NOPERM"):
+            self.close()
             return AccessRefused(
                 f"The Redis server at {where} refuses access: {error}.",
                 expected="a user and password that may read and write every key",
                 remedy="correct the user name or the password (source.redis_password_env)",
             )
-        if isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError) or (
-            words in ("LOADING", "TRYAGAIN", "MASTERDOWN")
-        ):
-            self._connection.disconnect()
+        if isinstance(error, OSError) or words in ("LOADING", "TRYAGAIN", "MASTERDOWN"):
+            self.close()
             return ServerUnreachable(
                 f"The Redis server at {where} can't be reached: {error}.",
                 expected="a Redis server that accepts connections there",
                 remedy="start it, or correct the URL; check firewall and network; then run again",
             )
-        if words == "OOM" or isinstance(error, redis.exceptions.OutOfMemoryError):
+        if words == "OOM":
             return ServerRefused(
                 f"The Redis server at {where} is full: {error}.",
                 expected="memory for every key of the source",
@@ -208,23 +205,18 @@ class Link:
         return ServerRefused(f"The Redis server at {where} refused a command: {error}")
 
 
-def _connection(server: Server, database: int) -> Any:
-    options: dict[str, Any] = {
-        "host": server.host,
-        "port": server.port,
-        "db": database,
-        "username": server.username or None,
-        "password": server.password or None,
-        "protocol": 2,
-        "driver_info": None,
-        "socket_timeout": 120,
-        "socket_connect_timeout": 10,
-        "socket_read_size": 1 << 18,
-        "health_check_interval": 0,
-    }
-    if not server.tls:
-        return Connection(**options)  # type: ignore[no-untyped-call]
-    return SSLConnection(**options, ssl_cert_reqs="required", ssl_ca_certs=server.ca_file or None)
+def _greeting(server: Server, database: int) -> list[Command]:
+    commands: list[Command] = []
+    if server.password:
+        user = (server.username,) if server.username else ()
+        commands.append(("AUTH", *user, server.password))
+    if database:
+        commands.append(("SELECT", database))
+    return commands
+
+
+def _tls(server: Server) -> ssl.SSLContext | None:
+    return ssl.create_default_context(cafile=server.ca_file or None) if server.tls else None
 
 
 def _refuse_unsafe(commands: Sequence[Command]) -> None:

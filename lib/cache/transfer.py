@@ -12,7 +12,8 @@ from lib.cache import values
 from lib.cache.comparison import LARGE_BYTES, Pair, groups, refused, same
 from lib.cache.errors import ExistingKeys
 from lib.cache.keyspace import RESERVED, Expiry, sizes, slices
-from lib.cache.server import Command, Link, Server
+from lib.cache.server import Link, Server
+from lib.cache.wire import Command
 
 Existing: TypeAlias = Literal["refuse", "overwrite", "skip"]
 TEMPORARY = RESERVED + b"copying:"

@@ -7,7 +7,8 @@ from typing import Any
 import redis
 
 from lib.cache.errors import UnsupportedValue
-from lib.cache.server import Argument, Command, Link
+from lib.cache.server import Link
+from lib.cache.wire import Argument, Command
 
 PIECE_BYTES = 1 << 20
 PIECE_ELEMENTS = 1_000
