@@ -31,6 +31,7 @@ BATCH = 1_000
 MEDIAN_BYTES = 200
 KINDS = ["string"] * 8 + ["hash"] * 5 + ["list"] * 2 + ["set"] * 2 + ["zset"] * 2 + ["stream"]
 EXPIRING = 0.1
+PERSISTENCE = {"appendonly": "no"}  # as on an instance of Memorystore unless it is asked for
 Way = Callable[[str, str], None]
 
 
@@ -230,7 +231,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         servers = [
-            Valkey(Path(folder) / name, f"127.0.0.{10 + n}", 26_379)
+            Valkey(Path(folder) / name, f"127.0.0.{10 + n}", 26_379, arguments=PERSISTENCE)
             for n, name in enumerate(("source", "target"))
         ]
         try:

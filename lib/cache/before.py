@@ -47,9 +47,8 @@ def find(
     conflicts: list[tuple[int, bytes]] = []
     count = 0
     for number in databases:
-        with Link(source, number) as here, Link(target, number) as there:
-            pair = Pair(here, there)
-            for keys in _on_both(here, there):
+        with Pair(source, target, number) as pair:
+            for keys in _on_both(pair.here, pair.there):
                 count += len(keys)
                 if count <= REMEMBERED:
                     shared.setdefault(number, []).extend(keys)

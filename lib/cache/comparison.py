@@ -8,15 +8,14 @@ from typing import Any
 
 import redis
 
-from lib.cache import values
-from lib.cache.keyspace import Expiry, key_counts, sizes, slices
+from lib.cache import payload, values
+from lib.cache.ahead import one_ahead
+from lib.cache.keyspace import Expiry, key_counts, measured, sizes, slices
 from lib.cache.server import Link, Server
 from lib.errors import VerificationError
 
 LARGE_BYTES = 8 << 20
 BATCH_BYTES = 8 << 20
-_FOOTER = 10
-"""A DUMP ends with the version of the format and a checksum over it: not part of the value."""
 
 
 class Kind(StrEnum):
@@ -124,55 +123,85 @@ def _all(
     source: Server, target: Server, databases: set[int], tolerance: int, blind: Sequence[Kind]
 ) -> Iterator[Difference]:
     for number in sorted(databases):
-        with Link(source, number) as here, Link(target, number) as there:
-            pair = Pair(here, there, tolerance)
-            for _, keys in slices(here):
-                yield from pair.differences(keys)
-            if Kind.EXTRA not in blind:
-                for _, keys in slices(there):
-                    yield from _extra(here, there, keys)
+        with Pair(source, target, number, tolerance) as pair, Link(source, number) as scanned:
+            found = (each for one in measured(scanned) for each in groups(one.keys, one.sizes))
+            for differences in one_ahead(found, pair.ask, pair.judge):
+                yield from differences
+        if Kind.EXTRA not in blind:
+            yield from _extra(source, target, number)
 
 
-def _extra(here: Link, there: Link, keys: list[bytes]) -> Iterator[Difference]:
-    known = here.batch(("EXISTS", key) for key in keys)
-    unknown = [key for key, exists in zip(keys, known, strict=True) if not exists]
-    still = there.batch(("EXISTS", key) for key in unknown)
-    for key, exists in zip(unknown, still, strict=True):
-        if exists:
-            yield Difference(Kind.EXTRA, there.database, key)
+def _extra(source: Server, target: Server, number: int) -> Iterator[Difference]:
+    with (
+        Link(source, number) as here,
+        Link(target, number) as there,
+        Link(target, number) as scanned,
+    ):
+
+        def ask(keys: list[bytes]) -> None:
+            here.send([("EXISTS", key) for key in keys])
+
+        def unknown(keys: list[bytes]) -> list[bytes]:
+            return [k for k, e in zip(keys, here.receive(len(keys)), strict=True) if not e]
+
+        for keys in one_ahead((keys for _, keys in slices(scanned)), ask, unknown):
+            still = there.batch(("EXISTS", key) for key in keys)
+            for key, exists in zip(keys, still, strict=True):
+                if exists:
+                    yield Difference(Kind.EXTRA, number, key)
 
 
 class Pair:
-    """The same logical database on two servers, compared key by key."""
+    """The same logical database on two servers, compared key by key.
 
-    def __init__(self, here: Link, there: Link, tolerance_ms: int = 1_000) -> None:
-        self.here, self.there = here, there
+    ``ask`` and ``judge`` are for groups of keys, the next asked before the last is judged;
+    whatever needs more questions goes over connections of its own.
+    """
+
+    def __init__(
+        self, source: Server, target: Server, database: int, tolerance_ms: int = 1_000
+    ) -> None:
+        self.here, self.there = Link(source, database), Link(target, database)
+        self._asked = Link(source, database), Link(target, database)
         self._tolerance = tolerance_ms
-        self._expiry = Expiry(here), Expiry(there)
+        self._expiry: tuple[Expiry, ...] = ()
+
+    def __enter__(self) -> "Pair":
+        self._expiry = Expiry(self.here), Expiry(self.there)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for link in (self.here, self.there, *self._asked):
+            link.close()
 
     def differences(self, keys: Sequence[bytes]) -> Iterator[Difference]:
         """How the target differs from the source in these keys of the source."""
         for group in groups(keys, sizes(self.here, keys)):
-            if len(group) == 1 and group[0][1] > LARGE_BYTES:
-                yield from self._whole(group[0][0])
-            else:
-                yield from self._small([key for key, _ in group])
+            self.ask(group)
+            yield from self.judge(group)
 
-    def _small(self, keys: list[bytes]) -> Iterator[Difference]:
-        sides = (self.here, self.there)
-        for link, expiry in zip(sides, self._expiry, strict=True):
-            link.send([c for k in keys for c in (("DUMP", k), (expiry.per_key, k))])
-        mine, theirs = (link.receive(2 * len(keys)) for link in sides)
-        for index, key in enumerate(keys):
+    def ask(self, group: "Group") -> None:
+        """Send what ``judge`` needs to know about a group."""
+        if not group.large:
+            for link, expiry in zip(self._asked, self._expiry, strict=True):
+                link.send([c for k in group.keys for c in (("DUMP", k), (expiry.per_key, k))])
+
+    def judge(self, group: "Group") -> list[Difference]:
+        """How the target differs in the keys of a group that was asked about."""
+        if group.large:
+            return [each for key in group.keys for each in self._whole(key)]
+        mine, theirs = (link.receive(2 * len(group.keys)) for link in self._asked)
+        found: list[Difference] = []
+        for index, key in enumerate(group.keys):
             ours, its = mine[2 * index], theirs[2 * index]
             if ours is None:
                 continue
             comparable = isinstance(ours, bytes) and isinstance(its, bytes)
-            if not comparable or ours[:-_FOOTER] != its[:-_FOOTER]:
-                yield from self._whole(key)
-                continue
-            expiries = (mine[2 * index + 1], theirs[2 * index + 1])
-            yield from self._expiries(key, expiries)
+            if comparable and payload.equal(ours, its):
+                found += self._expiries(key, mine[2 * index + 1], theirs[2 * index + 1])
+            else:
+                found += self._whole(key)
+        return found
 
     def _whole(self, key: bytes) -> Iterator[Difference]:
         """Compare type by type: for large values and those whose DUMPs differ."""
@@ -190,14 +219,13 @@ class Pair:
             return
         if values.digest(self.here, key, kind) != values.digest(self.there, key, kind):
             yield Difference(Kind.VALUE, number, key, kind.decode())
-        expiries = tuple(
-            link.ask(expiry.per_key, key)
-            for link, expiry in zip((self.here, self.there), self._expiry, strict=True)
-        )
-        yield from self._expiries(key, expiries)
+        links = zip((self.here, self.there), self._expiry, strict=True)
+        yield from self._expiries(key, *(link.ask(each.per_key, key) for link, each in links))
 
-    def _expiries(self, key: bytes, answers: Sequence[Any]) -> Iterator[Difference]:
-        ours, its = (e.read(answer) for e, answer in zip(self._expiry, answers, strict=True))
+    def _expiries(self, key: bytes, mine: Any, theirs: Any) -> Iterator[Difference]:
+        if mine == theirs == -1:
+            return
+        ours, its = self._expiry[0].read(mine), self._expiry[1].read(theirs)
         if ours is None and its is None:
             return
         if ours is None or its is None:
@@ -210,20 +238,31 @@ class Pair:
             yield Difference(Kind.EXPIRY, self.here.database, key, detail)
 
 
-def groups(keys: Sequence[bytes], lengths: Sequence[int]) -> Iterator[list[tuple[bytes, int]]]:
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Keys whose values together take bounded memory, or a single one that is ``large``."""
+
+    keys: list[bytes]
+    large: bool = False
+
+
+def groups(keys: Sequence[bytes], lengths: Sequence[int]) -> Iterator[Group]:
     """Keys in groups of bounded bytes; a large one alone, a vanished one (size 0) left out."""
-    group: list[tuple[bytes, int]] = []
+    group: list[bytes] = []
     held = 0
     for key, length in zip(keys, lengths, strict=True):
         if length == 0:
             continue
+        if length > LARGE_BYTES:
+            yield Group([key], large=True)
+            continue
         if group and held + length > BATCH_BYTES:
-            yield group
+            yield Group(group)
             group, held = [], 0
-        group.append((key, length))
+        group.append(key)
         held += length
     if group:
-        yield group
+        yield Group(group)
 
 
 def same(pair: Pair, key: bytes) -> bool:

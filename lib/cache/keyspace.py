@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -71,12 +72,47 @@ def slices(
     """
     position = part if cursor is None else cursor
     while True:
-        answer = link.ask("SCAN", position, "COUNT", SLICE_KEYS)
-        position, keys = int(answer[0]), [k for k in answer[1] if not k.startswith(RESERVED)]
-        if position == 0 or position % of != part:
-            yield None, keys
+        following, keys = _scanned(link.ask(*_scan(position)), part, of)
+        yield following, keys
+        if following is None:
             return
-        yield position, keys
+        position = following
+
+
+def _scan(position: int) -> Command:
+    return ("SCAN", position, "COUNT", SLICE_KEYS)
+
+
+def _scanned(answer: Any, part: int, of: int) -> tuple[int | None, list[bytes]]:
+    """The keys of an answer to SCAN, ours left out, and the cursor unless the part ends here."""
+    position, keys = int(answer[0]), [k for k in answer[1] if not k.startswith(RESERVED)]
+    return (None if position == 0 or position % of != part else position), keys
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Some keys of a database, about the bytes of each, and where the next ones begin."""
+
+    keys: list[bytes]
+    sizes: list[int]
+    cursor: int | None
+
+
+def measured(link: Link, part: int = 0, of: int = 1, cursor: int | None = None) -> Iterator[Slice]:
+    """``slices`` with sizes; it asks ahead, so ``link`` can be used for nothing else."""
+    position, keys = _scanned(link.ask(*_scan(part if cursor is None else cursor)), part, of)
+    ready: list[Slice] = []
+    while True:
+        scan = [] if position is None else [_scan(position)]
+        usage = _usage(link, keys)
+        link.send([*usage, *scan])
+        yield from ready
+        answers, scanned = link.receive(len(usage)), link.receive(len(scan))
+        ready = [Slice(keys, _bytes(link, keys, answers), position)]
+        if not scanned:
+            break
+        position, keys = _scanned(link.checked(scanned[0]), part, of)
+    yield from ready
 
 
 def sizes(link: Link, keys: Sequence[bytes]) -> list[int]:
@@ -84,10 +120,16 @@ def sizes(link: Link, keys: Sequence[bytes]) -> list[int]:
 
     Asks MEMORY USAGE; where that is refused it counts elements at 64 bytes each.
     """
-    if not link.server.managed:
-        answers = link.batch(("MEMORY", "USAGE", key) for key in keys)
-        if not any(isinstance(each, redis.ResponseError) for each in answers):
-            return [each or 0 for each in answers]
+    return _bytes(link, keys, link.batch(_usage(link, keys)))
+
+
+def _usage(link: Link, keys: Sequence[bytes]) -> list[Command]:
+    return [] if link.server.managed else [("MEMORY", "USAGE", key) for key in keys]
+
+
+def _bytes(link: Link, keys: Sequence[bytes], usage: Sequence[Any]) -> list[int]:
+    if usage and not any(isinstance(each, redis.ResponseError) for each in usage):
+        return [each or 0 for each in usage]
     kinds = link.batch(("TYPE", key) for key in keys)
     lengths = link.batch(
         (_LENGTH.get(link.checked(kind), "EXISTS"), key)

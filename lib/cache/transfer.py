@@ -2,16 +2,15 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-import redis
-
 from lib.cache import values
-from lib.cache.comparison import LARGE_BYTES, Pair, groups, refused, same
+from lib.cache.ahead import one_ahead
+from lib.cache.comparison import Group, Pair, groups, refused, same
 from lib.cache.errors import ExistingKeys
-from lib.cache.keyspace import RESERVED, Expiry, sizes, slices
+from lib.cache.keyspace import RESERVED, Expiry, Slice, measured
 from lib.cache.server import Link, Server
 from lib.cache.wire import Command
 
@@ -40,42 +39,81 @@ Report: TypeAlias = Callable[[Part, int | None, int], None]
 
 def transfer(source: Server, target: Server, part: Part, existing: Existing, told: Report) -> None:
     """Copy a part, slice by slice; a slice is told only once all its keys are on the target."""
-    with Link(source, part.database) as here, Link(target, part.database) as there:
-        mover = _Mover(here, there, existing)
-        for cursor, keys in slices(here, part.number, part.of, part.cursor):
-            mover.move(keys)
-            told(part, cursor, len(keys))
+    with (
+        Mover(source, target, part.database, existing) as mover,
+        Link(source, part.database) as scanned,
+    ):
+        for each in mover.moved(measured(scanned, part.number, part.of, part.cursor)):
+            told(part, each.cursor, len(each.keys))
 
 
-class _Mover:
-    def __init__(self, here: Link, there: Link, existing: Existing) -> None:
-        self._here, self._there = here, there
+@dataclass(slots=True)
+class _Load:
+    """A group of keys under way, and the slice that is finished with it (if one is)."""
+
+    group: Group
+    ends: Slice | None = None
+    keys: list[bytes] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+
+
+class Mover:
+    """Brings keys of one logical database to the target.
+
+    Two slices are under way at once: the source dumps one while the target restores another.
+    Whatever needs more questions goes over connections of its own.
+    """
+
+    def __init__(self, source: Server, target: Server, database: int, existing: Existing) -> None:
+        self._dumping, self._restoring = Link(source, database), Link(target, database)
         self._existing = existing
-        self._expiry = Expiry(here)
-        self._pair = Pair(here, there)
+        self._pair = Pair(source, target, database)
+        self._here, self._there = self._pair.here, self._pair.there
 
-    def move(self, keys: Sequence[bytes]) -> None:
-        """Bring the keys of one slice to the target."""
-        for group in groups(keys, sizes(self._here, keys)):
-            if len(group) == 1 and group[0][1] > LARGE_BYTES:
-                self._in_pieces(group[0][0])
-            else:
-                self._whole([key for key, _ in group])
+    def __enter__(self) -> "Mover":
+        self._pair.__enter__()
+        self._expiry = Expiry(self._here)
+        return self
 
-    def _whole(self, keys: list[bytes]) -> None:
-        asked = [each for k in keys for each in (("DUMP", k), (self._expiry.per_key, k))]
-        answers = self._here.batch(asked)
-        present: list[bytes] = []
-        commands: list[Command] = []
-        for index, key in enumerate(keys):
-            payload = self._here.checked(answers[2 * index])
-            if payload is None:
-                continue
-            expires = self._expiry.read(answers[2 * index + 1])
-            present.append(key)
-            commands.append(self._restore(key, payload, expires))
-        for key, answer in zip(present, self._there.batch(commands), strict=True):
-            self._settle(key, answer)
+    def __exit__(self, *_: object) -> None:
+        self._pair.__exit__()
+        self._dumping.close()
+        self._restoring.close()
+
+    def moved(self, slices: Iterable[Slice]) -> Iterator[Slice]:
+        """Each slice, once all of its keys are on the target."""
+        loads = (load for each in slices for load in _loads(each))
+        dumped = one_ahead(loads, self._ask, self._prepare)
+        for load in one_ahead(dumped, self._send, self._finish):
+            if load.ends is not None:
+                yield load.ends
+
+    def _ask(self, load: _Load) -> None:
+        if not load.group.large:
+            expiry = self._expiry.per_key
+            self._dumping.send([c for k in load.group.keys for c in (("DUMP", k), (expiry, k))])
+
+    def _prepare(self, load: _Load) -> _Load:
+        if load.group.large:
+            return load
+        answers = self._dumping.receive(2 * len(load.group.keys))
+        for key, payload, expiry in zip(load.group.keys, answers[::2], answers[1::2], strict=True):
+            if self._dumping.checked(payload) is not None:
+                load.keys.append(key)
+                load.commands.append(self._restore(key, payload, self._expiry.read(expiry)))
+        return load
+
+    def _send(self, load: _Load) -> None:
+        self._restoring.send(load.commands)
+        load.commands = []
+
+    def _finish(self, load: _Load) -> _Load:
+        if load.group.large:
+            self._in_pieces(load.group.keys[0])
+        for key, answer in zip(load.keys, self._restoring.receive(len(load.keys)), strict=True):
+            if answer != b"OK":
+                self._settle(key, answer)
+        return load
 
     def _restore(self, key: bytes, payload: bytes, expires: int | None) -> Command:
         command: Command = ("RESTORE", key, expires or 0, payload)
@@ -84,8 +122,6 @@ class _Mover:
         return command if expires is None else (*command, "ABSTTL")
 
     def _settle(self, key: bytes, answer: Any) -> None:
-        if not isinstance(answer, redis.ResponseError):
-            return
         if refused(answer, "BUSYKEY"):
             self._occupied(key)
         elif refused(answer, "DUMP payload") or refused(answer, "Bad data format"):
@@ -113,6 +149,12 @@ class _Mover:
             self._there.ask("PEXPIREAT", temporary, expires)
         if self._there.ask("EXISTS", temporary):
             self._there.ask("RENAME", temporary, key)
+
+
+def _loads(each: Slice) -> Iterator[_Load]:
+    loads = [_Load(group) for group in groups(each.keys, each.sizes)] or [_Load(Group([]))]
+    loads[-1].ends = each
+    yield from loads
 
 
 def conflict(target: Server, keys: Sequence[tuple[int, bytes]]) -> ExistingKeys:

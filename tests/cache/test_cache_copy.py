@@ -55,9 +55,9 @@ def test_values_are_cut_up(action, source, target, journal, monkeypatch, refusin
     fill(source)
     source.hpexpire("small hash", 3_600_000, "a")
     if refusing:
-        monkeypatch.setattr(transfer._Mover, "_restore", _foreign_payload)
+        monkeypatch.setattr(transfer.Mover, "_restore", _foreign_payload)
     else:
-        monkeypatch.setattr(transfer, "LARGE_BYTES", 0)
+        monkeypatch.setattr(comparing, "LARGE_BYTES", 0)
         monkeypatch.setattr(comparing, "BATCH_BYTES", 0)
     make(action, journal)
     assert everything(action).equal
@@ -81,7 +81,7 @@ def test_an_empty_stream_with_a_group_arrives_in_pieces(
 ):
     source.xadd("stream", {"a": 1}, id="5-0")
     source.xtrim("stream", maxlen=0)
-    monkeypatch.setattr(transfer._Mover, "_restore", _foreign_payload)
+    monkeypatch.setattr(transfer.Mover, "_restore", _foreign_payload)
     make(action, journal)
     assert target.xinfo_stream("stream")["last-generated-id"] == b"5-0"
     assert everything(action).equal
@@ -101,7 +101,7 @@ def test_nothing_that_memorystore_blocks_is_sent(action, source, target, journal
                     break
         ended.set()
 
-    monkeypatch.setattr(transfer, "LARGE_BYTES", 20_000)
+    monkeypatch.setattr(comparing, "LARGE_BYTES", 20_000)
     threading.Thread(target=watch, daemon=True).start()
     assert started.wait(10)
     change = make(action, journal)
