@@ -6,7 +6,7 @@ before its first key; later attempts read it.  The marker goes when the copy is 
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lib.cache.comparison import Pair
@@ -30,9 +30,18 @@ class Before:
         """As a change keeps it."""
         return (FieldChange(_FIELD, _plain(self), None),)
 
+    def also(self, more: Iterable[tuple[int, bytes]]) -> "Before":
+        """The same with other keys that must be kept."""
+        if self.shared is None:
+            return self
+        shared = {number: list(keys) for number, keys in self.shared.items()}
+        for number, key in more:
+            shared.setdefault(number, []).append(key)
+        return Before({number: tuple(keys) for number, keys in shared.items()})
+
     @classmethod
     def of(cls, change: Change) -> "Before":
-        """What a planned change kept."""
+        """What a planned change kept; raises ``StopIteration`` where it kept nothing."""
         return _read(next(each.old for each in change.fields if each.path == _FIELD))
 
 

@@ -1,6 +1,6 @@
 """Do two servers hold the same?  Both directions: missing, extra, type, value and expiry."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
@@ -85,19 +85,27 @@ def compare(
     keep: int = 20,
     stop_at_first: bool = False,
     blind: Sequence[Kind] = (),
+    ignore: Collection[tuple[int, bytes]] = (),
 ) -> Comparison:
     """Compare every key of every logical database in both directions.
 
     Values are compared by their DUMP, and where that differs (encodings do) or the value is
     large, by a digest of what they mean.  ``keep`` bounds the list of differences; ``blind``
-    kinds are not looked for.  Raises ``CacheError`` kinds.
+    kinds are not looked for, and keys to ``ignore`` (database and name) may differ.
+    Raises ``CacheError`` kinds.
     """
     counts: dict[Kind, int] = {}
     kept: list[Difference] = []
     here, there = key_counts(source), key_counts(target)
     compared = sum(here.values())
-    for difference in _all(source, target, here.keys() | there.keys(), expiry_tolerance_ms, blind):
-        if difference.kind in blind:
+    for difference in differences(
+        source,
+        target,
+        here.keys() | there.keys(),
+        expiry_tolerance_ms=expiry_tolerance_ms,
+        blind=blind,
+    ):
+        if difference.kind in blind or (difference.database, difference.key) in ignore:
             continue
         counts[difference.kind] = counts.get(difference.kind, 0) + 1
         if len(kept) < keep:
@@ -119,19 +127,30 @@ def require_equal(comparison: Comparison) -> Comparison:
     )
 
 
-def _all(
-    source: Server, target: Server, databases: set[int], tolerance: int, blind: Sequence[Kind]
+def differences(
+    source: Server,
+    target: Server,
+    databases: Iterable[int],
+    *,
+    expiry_tolerance_ms: int = 1_000,
+    blind: Sequence[Kind] = (),
 ) -> Iterator[Difference]:
+    """Every difference of these logical databases as it is found; see ``compare``."""
     for number in sorted(databases):
-        with Pair(source, target, number, tolerance) as pair, Link(source, number) as scanned:
-            found = (each for one in measured(scanned) for each in groups(one.keys, one.sizes))
-            for differences in one_ahead(found, pair.ask, pair.judge):
-                yield from differences
+        yield from _ours(source, target, number, expiry_tolerance_ms)
         if Kind.EXTRA not in blind:
-            yield from _extra(source, target, number)
+            yield from extra(source, target, number)
 
 
-def _extra(source: Server, target: Server, number: int) -> Iterator[Difference]:
+def _ours(source: Server, target: Server, number: int, tolerance: int) -> Iterator[Difference]:
+    with Pair(source, target, number, tolerance) as pair, Link(source, number) as scanned:
+        found = (each for one in measured(scanned) for each in groups(one.keys, one.sizes))
+        for each in one_ahead(found, pair.ask, pair.judge):
+            yield from each
+
+
+def extra(source: Server, target: Server, number: int) -> Iterator[Difference]:
+    """The keys of a logical database that only the target holds."""
     with (
         Link(source, number) as here,
         Link(target, number) as there,
@@ -203,8 +222,11 @@ class Pair:
                 found += self._whole(key)
         return found
 
-    def _whole(self, key: bytes) -> Iterator[Difference]:
+    def _whole(self, key: bytes) -> list[Difference]:
         """Compare type by type: for large values and those whose DUMPs differ."""
+        return values.steady(lambda: list(self._by_type(key)))
+
+    def _by_type(self, key: bytes) -> Iterator[Difference]:
         number = self.here.database
         kind, other = self.here.ask("TYPE", key), self.there.ask("TYPE", key)
         if kind == b"none":

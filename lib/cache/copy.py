@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from copy import copy
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -58,6 +59,12 @@ class CopyKeys:
         self.existing = existing
         self.workers = max(1, workers)
 
+    def using(self, existing: Existing) -> "CopyKeys":
+        """The same copy under another policy."""
+        other = copy(self)
+        other.existing = existing
+        return other
+
     @property
     def subject(self) -> str:
         """``Redis keys from host:port to host:port``."""
@@ -85,8 +92,13 @@ class CopyKeys:
 
     def apply(self, change: Change, journal: Journal) -> None:
         """Copy what isn't there yet; an interrupted copy goes on at its last finished slices."""
+        self.bring(change, journal)
+        past.unmark(self.target, key_counts(self.target))
+
+    def bring(self, change: Change, journal: Journal) -> None:
+        """``apply``, but leave the target marked as unfinished."""
         if past.marked(self.target) is None:
-            journal.forget()
+            journal.forget("db")
             past.mark(self.target, past.Before.of(change))
         counts = key_counts(self.source)
         with Link(self.source) as link:
@@ -97,7 +109,6 @@ class CopyKeys:
             self._run(todo, progress, journal)
         finally:
             progress.mark()
-        past.unmark(self.target, key_counts(self.target))
 
     def verify(self) -> Comparison:
         """Compare every key; under ``skip``, keys that were there may differ."""

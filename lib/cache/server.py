@@ -151,6 +151,13 @@ class Link:
         except OSError as error:
             raise self._failure(error) from error
 
+    def listen(self, seconds: float) -> list[Any]:
+        """What the server sends by itself within so many seconds; then what else is there."""
+        try:
+            return self._open().arrived(seconds)
+        except OSError as error:
+            raise self._failure(error) from error
+
     def batch(self, commands: Iterable[Command]) -> list[Any]:
         """Send commands in one pipeline and give their answers; errors stand as values."""
         listed = list(commands)

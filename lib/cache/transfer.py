@@ -138,7 +138,10 @@ class Mover:
         """Build a value under a temporary name, then give it its own: never seen half-made."""
         if self._existing != "overwrite" and self._there.ask("EXISTS", key):
             self._occupied(key)
-            return
+        else:
+            values.steady(lambda: self._build(key))
+
+    def _build(self, key: bytes) -> None:
         kind = self._here.ask("TYPE", key)
         if kind == b"none":
             return

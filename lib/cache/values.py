@@ -1,21 +1,33 @@
 """Values in pieces: read, written and digested type by type, whatever their size or encoding."""
 
 import hashlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import redis
 
-from lib.cache.errors import UnsupportedValue
+from lib.cache.errors import ServerRefused, UnsupportedValue
 from lib.cache.server import Link
 from lib.cache.wire import Argument, Command
 
+ReadT = TypeVar("ReadT")
+_ATTEMPTS = 4
 PIECE_BYTES = 1 << 20
 PIECE_ELEMENTS = 1_000
 KINDS = (b"string", b"hash", b"list", b"set", b"zset", b"stream")
 _ADD = {b"hash": "HSET", b"list": "RPUSH", b"set": "SADD", b"zset": "ZADD"}
 _SCAN = {b"hash": "HSCAN", b"set": "SSCAN", b"zset": "ZSCAN"}
 _COUNT = {b"hash": "HLEN", b"set": "SCARD", b"zset": "ZCARD"}
+
+
+def steady(read: Callable[[], ReadT]) -> ReadT:
+    """What ``read`` gives; again where the server refuses it, as it does when a key is replaced
+    by one of another type, or its group destroyed, between two commands."""
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(ServerRefused):
+            return read()
+    return read()
 
 
 def pieces(link: Link, key: bytes, kind: bytes) -> Iterator[list[Any]]:

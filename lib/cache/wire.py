@@ -62,16 +62,20 @@ class Wire:
             raise ConnectionError(f"the answer is no RESP ({error})") from error
         return answers
 
-    def await_answer(self, seconds: float) -> Any | None:
-        """The next answer, or None where none has come after so many seconds."""
-        answer = self._reader.gets()
-        while answer is _NONE_YET:
-            pending = isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()
-            if not pending and not select.select([self._socket], [], [], seconds)[0]:
-                return None
+    def arrived(self, seconds: float) -> list[Any]:
+        """What has come, waiting so many seconds for the first of it."""
+        answers: list[Any] = []
+        while True:
+            while (answer := self._reader.gets()) is not _NONE_YET:
+                answers.append(answer)
+            if answers or not self._readable(seconds):
+                return answers
             self._feed()
-            answer = self._reader.gets()
-        return answer
+
+    def _readable(self, seconds: float) -> bool:
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return True
+        return bool(select.select([self._socket], [], [], seconds)[0])
 
     def _feed(self) -> None:
         data = self._socket.recv(READ_BYTES)

@@ -4,6 +4,7 @@ from typing import Any
 
 from lib.cache.comparison import Comparison, Kind, compare, require_equal
 from lib.cache.copy import CopyKeys
+from lib.cache.online import CutOverKeys, SyncKeys
 
 
 class Keyspace:
@@ -25,6 +26,14 @@ class Keyspace:
             existing=data.existing_keys,
             workers=data.workers,
         )
+
+    def synchronised(self) -> SyncKeys:
+        """Every key of a source in use is on the target, about as it is now (an action)."""
+        return SyncKeys(self.copied())
+
+    def cut_over(self) -> CutOverKeys:
+        """The source takes no writes any more, and the target holds its last (an action)."""
+        return CutOverKeys(self.copied())
 
     def compare(self, *, in_use: bool = False) -> Comparison:
         """Compare every key from both sides (network); raises ``VerificationError``.
