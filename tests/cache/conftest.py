@@ -12,6 +12,7 @@ from tests.cache.journal import MemoryJournal
 def source(redis_source_url: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(redis_source_url) as client:
         yield client
+        client.config_set("min-replicas-to-write", 0)
 
 
 @pytest.fixture
