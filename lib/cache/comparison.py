@@ -1,6 +1,6 @@
 """Do two servers hold the same?  Both directions: missing, extra, type, value and expiry."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
@@ -10,6 +10,7 @@ import redis
 
 from lib.cache import payload, values
 from lib.cache.ahead import one_ahead
+from lib.cache.contents import contents
 from lib.cache.keyspace import Expiry, key_counts, measured, sizes, slices
 from lib.cache.server import Link, Server
 from lib.errors import VerificationError
@@ -85,14 +86,14 @@ def compare(
     keep: int = 20,
     stop_at_first: bool = False,
     blind: Sequence[Kind] = (),
-    ignore: Collection[tuple[int, bytes]] = (),
+    ignore: Callable[[Difference], bool] = lambda difference: False,  # noqa: ARG005
 ) -> Comparison:
     """Compare every key of every logical database in both directions.
 
     Values are compared by their DUMP, and where that differs (encodings do) or the value is
     large, by a digest of what they mean.  ``keep`` bounds the list of differences; ``blind``
-    kinds are not looked for, and keys to ``ignore`` (database and name) may differ.
-    Raises ``CacheError`` kinds.
+    kinds are not looked for, nor differences that ``ignore`` is true for.  Raises ``CacheError``
+    kinds.
     """
     counts: dict[Kind, int] = {}
     kept: list[Difference] = []
@@ -105,7 +106,7 @@ def compare(
         expiry_tolerance_ms=expiry_tolerance_ms,
         blind=blind,
     ):
-        if difference.kind in blind or (difference.database, difference.key) in ignore:
+        if difference.kind in blind or ignore(difference):
             continue
         counts[difference.kind] = counts.get(difference.kind, 0) + 1
         if len(kept) < keep:
@@ -211,13 +212,27 @@ class Pair:
             return [each for key in group.keys for each in self._whole(key)]
         mine, theirs = (link.receive(2 * len(group.keys)) for link in self._asked)
         found: list[Difference] = []
+        unsure: list[tuple[bytes, Any, Any]] = []
         for index, key in enumerate(group.keys):
             ours, its = mine[2 * index], theirs[2 * index]
-            if ours is None:
-                continue
-            comparable = isinstance(ours, bytes) and isinstance(its, bytes)
-            if comparable and payload.equal(ours, its):
-                found += self._expiries(key, mine[2 * index + 1], theirs[2 * index + 1])
+            expiries = mine[2 * index + 1], theirs[2 * index + 1]
+            if isinstance(ours, bytes) and isinstance(its, bytes):
+                if payload.equal(ours, its):
+                    found += self._expiries(key, *expiries)
+                else:
+                    unsure.append((key, *expiries))
+            elif ours is not None:
+                found += self._whole(key)
+        return found + self._meanings(unsure)
+
+    def _meanings(self, unsure: Sequence[tuple[bytes, Any, Any]]) -> list[Difference]:
+        """Compare small values whose DUMPs differ, as they do between versions."""
+        found: list[Difference] = []
+        keys = [key for key, *_ in unsure]
+        both = zip(unsure, contents(self.here, keys), contents(self.there, keys), strict=True)
+        for (key, *expiries), ours, its in both:
+            if ours is not None and its is not None and ours.meaning() == its.meaning():
+                found += self._expiries(key, *expiries)
             else:
                 found += self._whole(key)
         return found

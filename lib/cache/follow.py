@@ -12,7 +12,7 @@ from lib.cache.comparison import Difference, differences
 from lib.cache.keyspace import Expiry, Slice, key_counts, sizes
 from lib.cache.notifications import Lag, Notifications
 from lib.cache.server import Link, Server
-from lib.cache.standing import Named
+from lib.cache.standing import Standing
 from lib.cache.transfer import Mover
 from lib.engine.actions import Journal
 from lib.errors import VerificationError
@@ -27,19 +27,19 @@ _CLOCK_MS = 1_000
 class Follower:
     """Brings changes of the source to the target, in the thread that calls it.
 
-    ``protected`` keys of the target are never written nor deleted.  Raises ``CacheError`` kinds.
+    Keys that ``standing`` spares are neither written nor deleted.  Raises ``CacheError`` kinds.
     """
 
     def __init__(
         self,
         source: Server,
         target: Server,
-        protected: frozenset[Named],
+        standing: Standing,
         notifications: Notifications,
         journal: Journal,
     ) -> None:
         self._source, self._target = source, target
-        self._protected = protected
+        self._standing = standing
         self._notifications = notifications
         self._journal = journal
         self._swept = 0.0
@@ -101,7 +101,7 @@ class Follower:
         for each in differences(
             self._source, self._target, databases, expiry_tolerance_ms=tolerance
         ):
-            if (each.database, each.key) not in self._protected:
+            if not self._standing.ignores(each):
                 yield each
 
     def _sweep_up(self) -> Lag:
@@ -130,17 +130,19 @@ class Follower:
     def _bring(self) -> int:
         """Bring the keys that wait longest; give how many there were."""
         brought = 0
-        for number, names in self._notifications.take(_BATCH).items():
-            keys = [key for key in names if (number, key) not in self._protected]
+        for number, keys in self._notifications.take(_BATCH).items():
             self._bring_keys(number, keys)
-            brought += len(names)
+            brought += len(keys)
         return brought
 
     def _bring_keys(self, number: int, keys: list[bytes]) -> None:
         with Link(self._source, number) as here, Link(self._target, number) as there:
-            lengths = sizes(here, keys)
-            gone = [key for key, length in zip(keys, lengths, strict=True) if not length]
-            for answer in there.batch(("UNLINK", key) for key in gone):
+            known = {
+                key: length
+                for key, length in zip(keys, sizes(here, keys), strict=True)
+                if not self._standing.spares(number, key, on_source=length > 0)
+            }
+            for answer in there.batch(("UNLINK", key) for key, size in known.items() if not size):
                 there.checked(answer)
         with Mover(self._source, self._target, number, "overwrite") as mover:
-            list(mover.moved([Slice(keys, lengths, None)]))
+            list(mover.moved([Slice(list(known), list(known.values()), None)]))

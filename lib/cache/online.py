@@ -52,7 +52,7 @@ class SyncKeys:
             return Change(ChangeKind.NONE, self.subject, reason="it was cut over")
         if begun is None or not begun.copied:
             return self._begins(counts, begun)
-        differ = compare(self.source, self.target, stop_at_first=True, ignore=begun.protected)
+        differ = compare(self.source, self.target, stop_at_first=True, ignore=begun.ignores)
         if differ.equal:
             return Change(ChangeKind.NONE, self.subject, reason="nothing changed since")
         quantities = {"keys": sum(counts.source.values())}
@@ -71,7 +71,7 @@ class SyncKeys:
                 self._copying().bring(change, journal)
                 begun = replace(begun, copied=True).keep(self.target)
             past.unmark(self.target, key_counts(self.target))
-            follower = Follower(self.source, self.target, begun.protected, notifications, journal)
+            follower = Follower(self.source, self.target, begun, notifications, journal)
             if not fresh:
                 follower.sweep()
             self.lag = follower.catch_up()
@@ -87,7 +87,7 @@ class SyncKeys:
                 f"The keys of {self.source.address} are not all on {self.target.address}.",
                 remedy="run again",
             )
-        return compare(self.source, self.target, ignore=begun.protected)
+        return compare(self.source, self.target, ignore=begun.ignores)
 
     def undo(self, change: Change, journal: Journal) -> None:
         """Delete the keys that were brought; what the target held before stays."""
@@ -175,9 +175,7 @@ class CutOverKeys:
             )
         try:
             with Notifications(self.source, journal) as notifications:
-                follower = Follower(
-                    self.source, self.target, begun.protected, notifications, journal
-                )
+                follower = Follower(self.source, self.target, begun, notifications, journal)
                 follower.sweep()
                 follower.catch_up()
                 began = time.monotonic()
@@ -200,13 +198,13 @@ class CutOverKeys:
             raise VerificationError(
                 f"{self.target.address} was not cut over.", remedy="run the cutover again"
             )
-        require_equal(compare(self.source, self.target, ignore=begun.protected))
+        require_equal(compare(self.source, self.target, ignore=begun.ignores))
         return begun
 
     def undo(self, change: Change, journal: Journal) -> None:  # noqa: ARG002
         """Let the source take writes again, as it did before; the target stays synchronised."""
         begun = standing.read(self.target)
-        found = compare(self.source, self.target, ignore=begun.protected if begun else ())
+        found = compare(self.source, self.target, ignore=(begun or Standing()).ignores)
         before = closing.settings_before(journal) or (begun.closed if begun else {})
         closing.reopen(self.source, before)
         if begun is None or not begun.cut_over:

@@ -22,6 +22,7 @@ SERVICE_SAFE = frozenset(
         "EXISTS",
         "GET",
         "GETRANGE",
+        "HGETALL",
         "HLEN",
         "HPEXPIREAT",
         "HPEXPIRETIME",
@@ -34,6 +35,7 @@ SERVICE_SAFE = frozenset(
         "PING",
         "PTTL",
         "RENAME",
+        "RENAMENX",
         "RESTORE",
         "RPUSH",
         "SADD",
@@ -41,6 +43,7 @@ SERVICE_SAFE = frozenset(
         "SCARD",
         "SELECT",
         "SET",
+        "SMEMBERS",
         "SSCAN",
         "STRLEN",
         "TIME",
@@ -56,6 +59,7 @@ SERVICE_SAFE = frozenset(
         "XSETID",
         "ZADD",
         "ZCARD",
+        "ZRANGE",
         "ZSCAN",
     )
 )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lib.cache import before as past
-from lib.cache.comparison import extra
+from lib.cache.comparison import Difference, Kind, extra
 from lib.cache.errors import CacheError
 from lib.cache.keyspace import RESERVED, key_counts
 from lib.cache.server import Link, Server
@@ -20,22 +20,34 @@ Named = tuple[int, bytes]
 class Standing:
     """What an online move may not touch, and what of it is done.
 
-    ``protected`` keys were on the target before and stay as they are.  ``seconds_without_writes``
+    ``protected`` keys were on the target before and stay as they are; with ``overwrite``, while
+    the source has none of that name.  ``seconds_without_writes``
     is None until the cutover, and after one at which the source could not be closed; ``closed``
     are the source's settings as they were before it was.
     """
 
     protected: frozenset[Named] = frozenset()
+    overwrite: bool = False
     copied: bool = False
     cut_over: bool = False
     seconds_without_writes: float | None = None
     closed: Mapping[str, str] = field(default_factory=dict)
+
+    def spares(self, database: int, key: bytes, *, on_source: bool) -> bool:
+        """Whether a key of the target is to be left alone."""
+        return (database, key) in self.protected and not (self.overwrite and on_source)
+
+    def ignores(self, difference: Difference) -> bool:
+        """Whether a difference is as it should be."""
+        on_source = difference.kind is not Kind.EXTRA
+        return self.spares(difference.database, difference.key, on_source=on_source)
 
     def keep(self, target: Server) -> "Standing":
         """Write it to the target."""
         named = [[number, encoded(key)] for number, key in sorted(self.protected)]
         stored = {
             "protected": named,
+            "overwrite": self.overwrite,
             "copied": self.copied,
             "cut_over": self.cut_over,
             "seconds_without_writes": self.seconds_without_writes,
@@ -72,7 +84,7 @@ def begin(
     (``shared``; None for too many to name).  Raises ``CacheError`` where they are too many.
     """
     found: set[Named] = set()
-    for number in key_counts(target) if policy != "overwrite" else ():
+    for number in key_counts(target):
         for each in extra(source, target, number):
             found.add((number, each.key))
             _require_few(len(found), target)
@@ -80,7 +92,7 @@ def begin(
         if shared is None:
             _require_few(past.REMEMBERED + 1, target)
         found |= {(number, key) for number, keys in (shared or {}).items() for key in keys}
-    return Standing(frozenset(found)).keep(target)
+    return Standing(frozenset(found), overwrite=policy == "overwrite").keep(target)
 
 
 def _require_few(number: int, target: Server) -> None:
@@ -89,6 +101,5 @@ def _require_few(number: int, target: Server) -> None:
             f"The Redis server at {target.address} holds more than {past.REMEMBERED:,} keys that "
             "the move must leave alone; deletions on the source can't be told from them.",
             expected="a target that is empty, or nearly so, before an online move",
-            remedy="remove those keys, set data_migration.existing_keys to 'overwrite', or move "
-            "offline (data_migration.mode = 'offline')",
+            remedy="remove those keys, or move offline (data_migration.mode = 'offline')",
         )

@@ -4,11 +4,15 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from itertools import islice
+from typing import Literal, TypeAlias
+
+import redis
 
 from lib.cache import values
 from lib.cache.ahead import one_ahead
 from lib.cache.comparison import Group, Pair, groups, refused, same
+from lib.cache.contents import Content, contents
 from lib.cache.errors import ExistingKeys
 from lib.cache.keyspace import RESERVED, Expiry, Slice, measured
 from lib.cache.server import Link, Server
@@ -110,24 +114,49 @@ class Mover:
     def _finish(self, load: _Load) -> _Load:
         if load.group.large:
             self._in_pieces(load.group.keys[0])
+        foreign: list[bytes] = []
         for key, answer in zip(load.keys, self._restoring.receive(len(load.keys)), strict=True):
-            if answer != b"OK":
-                self._settle(key, answer)
+            if answer == b"OK":
+                continue
+            if refused(answer, "BUSYKEY"):
+                self._occupied(key)
+            elif refused(answer, "DUMP payload") or refused(answer, "Bad data format"):
+                foreign.append(key)
+            else:
+                self._there.checked(answer)
+        self._by_type(foreign)
         return load
+
+    def _by_type(self, keys: list[bytes]) -> None:
+        """Bring small values whose DUMP the target does not take."""
+        expiries = self._here.batch((self._expiry.per_key, key) for key in keys)
+        written: list[tuple[bytes, list[Command]]] = []
+        for key, content, expiry in zip(keys, contents(self._here, keys), expiries, strict=True):
+            if content is None:
+                self._in_pieces(key)
+            else:
+                written.append((key, self._writing(key, content, self._expiry.read(expiry))))
+        answers = iter(self._there.batch(each for _, commands in written for each in commands))
+        for key, commands in written:
+            own = list(islice(answers, len(commands)))
+            if any(isinstance(each, redis.ResponseError) for each in own):
+                self._in_pieces(key)
+            elif own[-1] == 0:
+                self._there.ask("UNLINK", temporary(key))
+                self._occupied(key)
+
+    def _writing(self, key: bytes, content: Content, expires: int | None) -> list[Command]:
+        """Write under a temporary name, then give it its own: never seen half-made."""
+        name = temporary(key)
+        expiring: list[Command] = [] if expires is None else [("PEXPIREAT", name, expires)]
+        rename = "RENAME" if self._existing == "overwrite" else "RENAMENX"
+        return [("UNLINK", name), *content.write(name), *expiring, (rename, name, key)]
 
     def _restore(self, key: bytes, payload: bytes, expires: int | None) -> Command:
         command: Command = ("RESTORE", key, expires or 0, payload)
         if self._existing == "overwrite":
             command = (*command, "REPLACE")
         return command if expires is None else (*command, "ABSTTL")
-
-    def _settle(self, key: bytes, answer: Any) -> None:
-        if refused(answer, "BUSYKEY"):
-            self._occupied(key)
-        elif refused(answer, "DUMP payload") or refused(answer, "Bad data format"):
-            self._in_pieces(key)
-        else:
-            self._there.checked(answer)
 
     def _occupied(self, key: bytes) -> None:
         """A key that exists: ours from an interrupted run when it is equal, else a conflict."""
@@ -145,13 +174,18 @@ class Mover:
         kind = self._here.ask("TYPE", key)
         if kind == b"none":
             return
-        temporary = TEMPORARY + hashlib.blake2b(key, digest_size=16).hexdigest().encode()
-        values.write(self._here, self._there, key, kind, temporary)
+        name = temporary(key)
+        values.write(self._here, self._there, key, kind, name)
         expires = self._expiry.read(self._here.ask(self._expiry.per_key, key))
         if expires is not None:
-            self._there.ask("PEXPIREAT", temporary, expires)
-        if self._there.ask("EXISTS", temporary):
-            self._there.ask("RENAME", temporary, key)
+            self._there.ask("PEXPIREAT", name, expires)
+        if self._there.ask("EXISTS", name):
+            self._there.ask("RENAME", name, key)
+
+
+def temporary(key: bytes) -> bytes:
+    """The name under which a key is built on the target."""
+    return TEMPORARY + hashlib.blake2b(key, digest_size=16).hexdigest().encode()
 
 
 def _loads(each: Slice) -> Iterator[_Load]:

@@ -196,6 +196,8 @@ def _unordered(link: Link, key: bytes, kind: bytes) -> tuple[bytes, int]:
         if kind == b"hash":
             expiries = field_expiries(link, key, piece[::2])
             groups = [(*group, each) for group, each in zip(groups, expiries, strict=True)]
+        if kind == b"zset":
+            groups = [(float(score).hex(), member) for score, member in groups]
         for group in groups:
             one = hashlib.blake2b(digest_size=16)
             _feed(one, list(group))

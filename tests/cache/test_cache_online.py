@@ -17,6 +17,7 @@ from lib.cache.errors import CacheError, ExistingKeys
 from lib.cache.follow import Follower
 from lib.cache.notifications import SETTING, Notifications
 from lib.cache.online import CutOverKeys, SyncKeys
+from lib.cache.standing import Standing
 from lib.engine.changes import Change, ChangeKind
 from lib.engine.errors import CannotUndo
 from lib.errors import VerificationError
@@ -89,7 +90,7 @@ def test_each_way_of_changing_a_key_is_followed(copying, source, target):
     make(SyncKeys(copying), MemoryJournal())
     journal = MemoryJournal()
     with Notifications(copying.source, journal) as notifications:
-        follower = Follower(copying.source, copying.target, frozenset(), notifications, journal)
+        follower = Follower(copying.source, copying.target, Standing(), notifications, journal)
         source.delete("deleted")
         source.delete("overwritten")
         source.rpush("overwritten", 1, 2)
@@ -137,7 +138,7 @@ def test_a_cut_connection_leaves_a_gap_that_a_sweep_fills(copying, source, targe
     make(SyncKeys(copying), MemoryJournal())
     journal = MemoryJournal()
     with Notifications(copying.source, journal) as notifications:
-        follower = Follower(copying.source, copying.target, frozenset(), notifications, journal)
+        follower = Follower(copying.source, copying.target, Standing(), notifications, journal)
         pipeline = source.pipeline()  # in one transaction: nobody listens when the key changes
         pipeline.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         pipeline.set("key 7", "changed")
@@ -312,7 +313,7 @@ def test_keys_that_exist_follow_the_policy(
     source, target, redis_source_url, redis_target_url, policy
 ):
     source.mset({"same": 1, "other": 2, "new": 3})
-    target.mset({"same": 1, "other": "theirs", "foreign": 4})
+    target.mset({"same": 1, "other": "theirs", "foreign": 4, "theirs": 5})
     copying = CopyKeys(redis_source_url, redis_target_url, existing=policy)
     if policy == "refuse":
         with pytest.raises(ExistingKeys, match="other"):
@@ -322,7 +323,7 @@ def test_keys_that_exist_follow_the_policy(
     make(SyncKeys(copying), MemoryJournal())
     source.mset({"other": "changed", "new": "changed", "same": "changed", "foreign": "changed"})
     make(CutOverKeys(copying), MemoryJournal())
-    assert target.get("new") == b"changed"
+    assert target.mget("new", "theirs") == [b"changed", b"5"]
     kept = {"skip": [b"theirs", b"1", b"4"], "overwrite": [b"changed"] * 3}
     assert target.mget("other", "same", "foreign") == kept[policy]
 
