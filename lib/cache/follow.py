@@ -96,10 +96,10 @@ class Follower:
 
     def _differences(self) -> Iterable[Difference]:
         databases = key_counts(self._source).keys() | key_counts(self._target).keys()
-        with Link(self._source) as link:
-            tolerance = 0 if Expiry(link).absolute else _CLOCK_MS
+        with Link(self._source) as here, Link(self._target) as there:
+            exact = Expiry(here).absolute and Expiry(there).absolute
         for each in differences(
-            self._source, self._target, databases, expiry_tolerance_ms=tolerance
+            self._source, self._target, databases, expiry_tolerance_ms=0 if exact else _CLOCK_MS
         ):
             if not self._standing.ignores(each):
                 yield each

@@ -9,7 +9,7 @@ import redis
 
 from lib.cache.errors import ServerRefused, UnsupportedValue
 from lib.cache.server import Link
-from lib.cache.wire import Argument, Command
+from lib.cache.wire import Command
 
 ReadT = TypeVar("ReadT")
 _ATTEMPTS = 4
@@ -124,11 +124,9 @@ def _write_stream_state(source: Link, target: Link, key: bytes, to: bytes) -> No
     about = _pairs(source.ask("XINFO", "STREAM", key))
     for group in (_pairs(each) for each in source.ask("XINFO", "GROUPS", key)):
         name, last = group[b"name"], group[b"last-delivered-id"]
-        create: Command = ("XGROUP", "CREATE", to, name, last, "MKSTREAM")
         read = group.get(b"entries-read")
-        if read is not None:
-            create = (*create, "ENTRIESREAD", read)
-        target.ask(*create)
+        counted: Command = () if read is None else ("ENTRIESREAD", read)
+        _ask_newer(target, ("XGROUP", "CREATE", to, name, last, "MKSTREAM"), counted)
         for consumer in (_pairs(each) for each in source.ask("XINFO", "CONSUMERS", key, name)):
             target.ask("XGROUP", "CREATECONSUMER", to, name, consumer[b"name"])
         for waiting in pending(source, key, name):
@@ -140,11 +138,23 @@ def _write_stream_state(source: Link, target: Link, key: bytes, to: bytes) -> No
     if not target.ask("EXISTS", to):
         target.ask("XGROUP", "CREATE", to, b"\x00", "$", "MKSTREAM")
         target.ask("XGROUP", "DESTROY", to, b"\x00")
-    last_id: list[Argument] = ["XSETID", to, about[b"last-generated-id"]]
+    counts: Command = ()
     if b"entries-added" in about:
-        last_id += ["ENTRIESADDED", about[b"entries-added"]]
-        last_id += ["MAXDELETEDID", about[b"max-deleted-entry-id"]]
-    target.ask(*last_id)
+        counts = ("ENTRIESADDED", about[b"entries-added"])
+        counts = (*counts, "MAXDELETEDID", about[b"max-deleted-entry-id"])
+    _ask_newer(target, ("XSETID", to, about[b"last-generated-id"]), counts)
+
+
+def _ask_newer(link: Link, command: Command, more: Command) -> None:
+    """Send a command with arguments that servers before 7.0 don't know, or else without them."""
+    (answer,) = link.batch([(*command, *more)])
+    unknown = isinstance(answer, redis.ResponseError) and (
+        "syntax error" in str(answer) or "wrong number of arguments" in str(answer)
+    )
+    if unknown and more:
+        link.ask(*command)
+    else:
+        link.checked(answer)
 
 
 def pending(link: Link, key: bytes, group: bytes) -> Iterator[list[Any]]:

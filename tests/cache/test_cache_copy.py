@@ -6,10 +6,10 @@ import pytest
 import redis
 
 from lib.cache import comparison as comparing
-from lib.cache import copy, keyspace, transfer
+from lib.cache import copy, keyspace, transfer, values
 from lib.cache.comparison import compare, require_equal
 from lib.cache.copy import CopyKeys
-from lib.cache.errors import AccessRefused, ExistingKeys, ServerUnreachable
+from lib.cache.errors import AccessRefused, ExistingKeys, ServerRefused, ServerUnreachable
 from lib.cache.server import SERVICE_SAFE, Link, Server
 from lib.engine.changes import Change, ChangeKind
 from lib.errors import MigrationError, SettingsError
@@ -85,6 +85,14 @@ def test_an_empty_stream_with_a_group_arrives_in_pieces(
     make(action, journal)
     assert target.xinfo_stream("stream")["last-generated-id"] == b"5-0"
     assert everything(action).equal
+
+
+def test_arguments_that_an_older_server_refuses_are_left_out(action, target):
+    with Link(action.target) as link:
+        values._ask_newer(link, ("SET", "key", "1"), ("UNHEARD", "OF"))
+        assert target.get("key") == b"1"
+        with pytest.raises(ServerRefused, match="WRONGTYPE"):
+            values._ask_newer(link, ("SADD", "key"), ("member",))
 
 
 def test_nothing_that_memorystore_blocks_is_sent(action, source, target, journal, monkeypatch):

@@ -15,6 +15,7 @@ from lib.cache.comparison import Kind, compare
 from lib.cache.copy import CopyKeys
 from lib.cache.errors import CacheError, ExistingKeys
 from lib.cache.follow import Follower
+from lib.cache.keyspace import Expiry
 from lib.cache.notifications import SETTING, Notifications
 from lib.cache.online import CutOverKeys, SyncKeys
 from lib.cache.standing import Standing
@@ -382,3 +383,22 @@ def test_a_key_that_changes_its_type_while_it_is_read(
     else:
         make(SyncKeys(copying), MemoryJournal())
         assert target.lrange("key", 0, -1) == [b"1", b"2"]
+
+
+def test_a_target_that_knows_only_the_time_left_converges(copying, source, target, monkeypatch):
+    known = Expiry.__init__
+
+    def before_version_7(self, link):
+        known(self, link)
+        if link.server.port == copying.target.port:
+            self.absolute, self.per_key = False, "PTTL"
+
+    monkeypatch.setattr(Expiry, "__init__", before_version_7)
+    source.mset({f"key {n}": n for n in range(50)})
+    for n in range(50):
+        source.pexpire(f"key {n}", 100_000 + n)
+    make(SyncKeys(copying), MemoryJournal())
+    source.persist("key 7")
+    make(CutOverKeys(copying), MemoryJournal())
+    assert target.ttl("key 7") == -1
+    assert same(copying)
