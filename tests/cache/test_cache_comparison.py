@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from lib.cache.comparison import Kind, compare
 from lib.cache.copy import CopyKeys
+from lib.cache.keyspace import RESERVED
 from lib.cache.server import Server
 from tests.cache.journal import MemoryJournal
 from tests.cache.platform import fill
@@ -21,7 +22,8 @@ VALUES = st.one_of(
     st.tuples(st.just("zset"), st.dictionaries(BYTES, NUMBERS, min_size=1, max_size=5)),
     st.tuples(st.just("stream"), st.lists(st.tuples(BYTES, BYTES), min_size=1, max_size=4)),
 )
-KEYSPACE = st.dictionaries(BYTES, st.tuples(VALUES, st.booleans()), min_size=1, max_size=8)
+KEYS = BYTES.filter(lambda key: not key.startswith(RESERVED))
+KEYSPACE = st.dictionaries(KEYS, st.tuples(VALUES, st.booleans()), min_size=1, max_size=8)
 
 
 def put(client: redis.Redis, key: bytes, kind: str, value) -> None:

@@ -179,7 +179,9 @@ class Kept(MemoryJournal):
     left = int(sys.argv[4])
     def put_many(self, entries):
         super().put_many(entries)
-        open(sys.argv[3], "w").write(json.dumps(self.kept))
+        with open(sys.argv[3] + ".new", "w") as file:
+            file.write(json.dumps(self.kept))
+        os.replace(sys.argv[3] + ".new", sys.argv[3])
     def progress(self, *told):
         Kept.left -= 1
         if Kept.left < 0:
