@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lib.cache import standing
 from lib.cache.comparison import Comparison, Kind, compare, require_equal
 from lib.cache.copy import CopyKeys
 from lib.cache.online import CutOverKeys, SyncKeys
@@ -42,4 +43,6 @@ class Keyspace:
         """
         copy = self.copied()
         blind = (Kind.EXTRA,) if in_use else ()
-        return require_equal(compare(copy.source, copy.target, blind=blind))
+        spared = standing.read(copy.target) or standing.Standing()
+        found = compare(copy.source, copy.target, blind=blind, ignore=spared.ignores)
+        return require_equal(found)
