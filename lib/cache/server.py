@@ -185,8 +185,12 @@ class Link:
             wire = self._wire = Wire(self.server.host, self.server.port, _tls(self.server))
             greeting = _greeting(self.server, self.database)
             wire.send(greeting)
-            for answer in wire.receive(len(greeting)):
-                self.checked(answer)
+            try:
+                for answer in wire.receive(len(greeting)):
+                    self.checked(answer)
+            except BaseException:
+                self.close()  # or it would be used on, in database 0
+                raise
         return self._wire
 
     def _failure(self, error: Exception) -> Exception:
