@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import redis
@@ -22,6 +23,7 @@ from lib.cache.standing import Standing
 from lib.engine.changes import Change, ChangeKind
 from lib.engine.errors import CannotUndo
 from lib.errors import VerificationError
+from lib.orchestra.keyspace import Keyspace
 from tests.cache.journal import MemoryJournal
 from tests.cache.platform import fill
 from tests.cache.writer import Writer
@@ -173,6 +175,7 @@ KILLED = """
 import json, os, signal, sys
 from lib.cache.copy import CopyKeys
 from lib.cache.online import CutOverKeys, SyncKeys
+from lib.orchestra.keyspace import Keyspace
 from tests.cache.journal import MemoryJournal
 
 class Kept(MemoryJournal):
@@ -404,3 +407,17 @@ def test_a_target_that_knows_only_the_time_left_converges(copying, source, targe
     make(CutOverKeys(copying), MemoryJournal())
     assert target.ttl("key 7") == -1
     assert same(copying)
+
+
+def test_the_platform_puts_it_together(source, target, redis_source_url, redis_target_url):
+    fill(source)
+    target.set("foreign", 1)
+    data = SimpleNamespace(existing_keys="refuse", workers=2)
+    settings = SimpleNamespace(data_migration=data)
+    keyspace = Keyspace((redis_source_url, ""), (redis_target_url, ""), settings)
+    make(keyspace.synchronised(), MemoryJournal())
+    source.set("plain", "changed")
+    with pytest.raises(VerificationError, match="1 value"):
+        keyspace.compare()
+    make(keyspace.cut_over(), MemoryJournal())
+    assert keyspace.compare().equal
