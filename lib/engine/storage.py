@@ -21,6 +21,8 @@ _HELD = (
     .where(tables.LOCKS.c.name == LOCK_NAME)
     .with_for_update(read=True)  # nobody takes over before the transaction is committed
 )
+_MAKING = 0x6F726368
+"""The advisory lock of a PostgreSQL database while the tables of a store are looked for or made."""
 
 
 class Storage:
@@ -78,6 +80,9 @@ class Storage:
 
     def _prepare(self, create: bool) -> None:
         with self.transaction():
+            if create and self._connection.dialect.name == "postgresql":
+                # Two runs that begin at once must not both make the tables.
+                self._connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
             names = set(sa.inspect(self._connection).get_table_names())
             if "orchestra_meta" not in names:
                 if names and self._connection.dialect.name == "sqlite":
