@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import psycopg
@@ -11,17 +11,28 @@ from psycopg import sql
 from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind
 from lib.errors import VerificationError
-from lib.postgres import bookkeeping, catalog, failures
+from lib.postgres import (
+    bookkeeping,
+    catalog,
+    failures,
+    followable,
+    replication,
+    subscription,
+    sync_record,
+)
 from lib.postgres.bookkeeping import Copied
 from lib.postgres.catalog import Table
 from lib.postgres.chunks import CHUNK_BYTES, Chunk, cut
 from lib.postgres.comparison import CompareOptions, compare
 from lib.postgres.database import Connection, Database, connect, version
-from lib.postgres.errors import ForeignRows, Obstacle
+from lib.postgres.errors import ForeignRows, Obstacle, SchemaChanged
+from lib.postgres.online import Online
 from lib.postgres.reconcile import adopt_unchanged
 from lib.postgres.relay import Rate
+from lib.postgres.slot_snapshot import SlotSnapshot
 from lib.postgres.snapshot import Snapshot
 from lib.postgres.workers import Workers
+from lib.postgres.writes import read_only
 
 Tables = Mapping[tuple[str, str], Table]
 
@@ -55,11 +66,15 @@ class CopyState:
 
 @dataclass(frozen=True, slots=True)
 class CopyRows:
-    """Copy the rows of every table that is not excluded; see docs/data-movement.md."""
+    """Copy the rows of every table that is not excluded; see docs/data-movement.md.
+
+    With ``online`` the snapshot is that of a replication slot, which keeps what changes later.
+    """
 
     source: Database
     target: Database
     options: CopyOptions = CopyOptions()
+    online: Online | None = None
 
     @property
     def subject(self) -> str:
@@ -72,9 +87,10 @@ class CopyRows:
             if not bookkeeping.exists(target):
                 return None
             state, chunks = bookkeeping.copy(target), bookkeeping.chunks(target)
+            kept = self._changes_are_kept(target, state)
         done = [each for each in chunks if each.xid is not None]
         return CopyState(
-            complete=bool(state and state.complete) and len(done) == len(chunks),
+            complete=bool(state and state.complete) and len(done) == len(chunks) and kept,
             tables=len({each.chunk.table for each in chunks}),
             chunks=len(chunks),
             copied=len(done),
@@ -120,16 +136,30 @@ class CopyRows:
     def apply(self, change: Change, journal: Journal) -> None:
         """Copy the missing chunks, and those of earlier snapshots that changed since."""
         del change
-        with Snapshot(self.source) as snapshot, connect(self.target) as target:
+        self._restart()
+        with self._snapshot(journal) as snapshot, connect(self.target) as target:
             tables = catalog.tables(snapshot.connection, self.options.exclude_tables)
             snapshot.lock(tables)
             self._prepare(snapshot, target, tables)
+            if isinstance(snapshot, SlotSnapshot):
+                _refuse_unpublished(snapshot, tables)
+                shape = followable.shape(tables)
+                sync_record.begin(target, snapshot.slot, snapshot.name, snapshot.position, shape)
             there = _by_identity(target)
             _refuse_unlike(tables, there)
             self._adopt(snapshot, target, tables, there)
             self._copy(snapshot, target, tables, journal)
             _analyze(target, tables)
             bookkeeping.complete(target, snapshot.name)
+
+    def again(self, names: Collection[tuple[str, str]], journal: Journal) -> None:
+        """Bring these tables alone up to date with the source as it is now."""
+        with Snapshot(self.source) as snapshot, connect(self.target) as target:
+            every = catalog.tables(snapshot.connection, self.options.exclude_tables)
+            tables = tuple(table for table in every if table.identity in names)
+            snapshot.lock(tables)
+            self._adopt(snapshot, target, tables, _by_identity(target))
+            self._copy(snapshot, target, tables, journal)
 
     def verify(self) -> CopyState:
         """The bookkeeping is complete and each target table has the rows that it counts."""
@@ -166,22 +196,53 @@ class CopyRows:
         return all(each.equal for each in compare(self.source, self.target, options).tables)
 
     def undo(self, change: Change, journal: Journal) -> None:
-        """Empty the tables that were copied into, and forget the copy."""
+        """Empty the tables that were copied into, and forget the copy and its slot."""
         del change, journal
+        if self.online is not None:
+            with connect(self.source) as source:
+                replication.drop_slot(source, self.online.name)
         with connect(self.target) as target:
-            if not bookkeeping.exists(target):
+            if bookkeeping.exists(target):
+                _empty(target)
+
+    # -- online --------------------------------------------------------------------------------
+
+    def _changes_are_kept(self, target: Connection, state: bookkeeping.Copy | None) -> bool:
+        """Whether all that changed since the copy is on the target or will come.
+
+        True too offline, and once the target took over.
+        """
+        if self.online is None:
+            return True
+        sync = sync_record.read(target)
+        if sync is not None and sync.seconds is not None:
+            return True
+        with connect(self.source) as source:
+            if sync is None:
+                return read_only(source)
+            slot = replication.slot(source, sync.name)
+        return slot is not None and not slot.lost and sync.snapshot == (state and state.snapshot)
+
+    def _snapshot(self, journal: Journal) -> Snapshot:
+        if self.online is None:
+            return Snapshot(self.source)
+        with connect(self.source) as source:
+            tables = catalog.tables(source, self.options.exclude_tables)
+            followed = followable.divide(source, tables).followed
+            replication.publish(source, self.online.name, followed)
+        return SlotSnapshot(self.source, self.online.name, journal)
+
+    def _restart(self) -> None:
+        """Empty the tables when changes were applied to them that lead nowhere any more."""
+        if self.online is None:
+            return
+        with connect(self.target) as target:
+            sync = sync_record.read(target)
+            if sync is None or sync.seconds is not None:
                 return
-            copied = {each.chunk.table for each in bookkeeping.chunks(target)}
-            there = sorted(copied & set(_by_identity(target)))
-            # Foreign keys name the partitioned table, so it is emptied along with its partitions.
-            parents = target.execute(
-                _PARENTS, [[table[0] for table in there], [table[1] for table in there]]
-            ).fetchall()
-            names = sql.SQL(", ").join(sql.Identifier(*each) for each in [*there, *parents])
-            with target.transaction():
-                if there:
-                    target.execute(sql.SQL("TRUNCATE {}").format(names))
-                bookkeeping.remove(target)
+            subscription.drop(target, sync.name)
+            if sync.followed:
+                _empty(target)
 
     # -- the parts of apply --------------------------------------------------------------------
 
@@ -251,6 +312,32 @@ class _Tally:
             self._done += chunk.bytes
             done = self._done
         self._journal.progress(f"{chunk.schema}.{chunk.name}", done, self._total, "bytes")
+
+
+def _refuse_unpublished(snapshot: SlotSnapshot, tables: tuple[Table, ...]) -> None:
+    wanted = {t.identity for t in followable.divide(snapshot.connection, tables).followed}
+    published = replication.published(snapshot.connection, snapshot.slot) or frozenset()
+    if wanted != published:
+        differ = ", ".join(sorted(".".join(name) for name in wanted ^ published))
+        raise SchemaChanged(
+            f"Tables of the source came or went while its slot was made: {differ}.",
+            remedy="run the same command again",
+        )
+
+
+def _empty(target: Connection) -> None:
+    """Empty the tables that were copied into, and forget the copy."""
+    copied = {each.chunk.table for each in bookkeeping.chunks(target)}
+    there = sorted(copied & set(_by_identity(target)))
+    # Foreign keys name the partitioned table, so it is emptied along with its partitions.
+    parents = target.execute(
+        _PARENTS, [[table[0] for table in there], [table[1] for table in there]]
+    ).fetchall()
+    names = sql.SQL(", ").join(sql.Identifier(*each) for each in [*there, *parents])
+    with target.transaction():
+        if there:
+            target.execute(sql.SQL("TRUNCATE {}").format(names))
+        bookkeeping.remove(target)
 
 
 def _by_identity(connection: Connection) -> Tables:

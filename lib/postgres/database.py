@@ -26,6 +26,7 @@ SESSION: Mapping[str, str] = {
     "xmloption": "content",
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    "default_transaction_read_only": "off",
     "client_min_messages": "warning",
     "jit": "off",
 }
@@ -122,20 +123,7 @@ def connect(database: Database, *, autocommit: bool = True) -> Connection:
     Raises ``ConnectionRefused``, ``AuthenticationFailed``, ``NoSuchDatabase`` or
     ``UnsupportedVersion``.
     """
-    try:
-        connection = psycopg.connect(
-            host=database.host,
-            port=database.port,
-            user=database.user,
-            password=database.password or None,
-            dbname=database.name,
-            sslmode=database.sslmode,
-            sslrootcert=database.sslrootcert or None,
-            connect_timeout=15,
-            autocommit=True,
-        )
-    except psycopg.OperationalError as error:
-        raise asyncio.run(_diagnose(database, str(error))) from error
+    connection = _open(database)
     try:
         _check_version(database, connection.info.server_version)
         connection.execute(_settings_statement())
@@ -144,6 +132,11 @@ def connect(database: Database, *, autocommit: bool = True) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def connect_replication(database: Database) -> Connection:
+    """A session that speaks the replication protocol; raises what ``connect`` raises."""
+    return _open(database, replication="database")
 
 
 async def connect_async(database: Database) -> Any:
@@ -169,6 +162,25 @@ def version(connection: Connection) -> int:
     return connection.info.server_version // 10000
 
 
+def _open(database: Database, **more: Any) -> Connection:
+    try:
+        return psycopg.connect(
+            host=database.host,
+            port=database.port,
+            user=database.user,
+            password=database.password or None,
+            dbname=database.name,
+            sslmode=database.sslmode,
+            sslrootcert=database.sslrootcert or None,
+            connect_timeout=15,
+            autocommit=True,
+            application_name=SESSION["application_name"],
+            **more,
+        )
+    except psycopg.OperationalError as error:
+        raise asyncio.run(_diagnose(database, str(error))) from error
+
+
 async def _open_async(database: Database) -> Any:
     import asyncpg
 
@@ -184,6 +196,7 @@ async def _open_async(database: Database) -> Any:
         database=database.name,
         timeout=15,
         statement_cache_size=0,
+        server_settings={"application_name": SESSION["application_name"]},
     )
 
 

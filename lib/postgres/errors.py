@@ -49,3 +49,19 @@ class CopyFailed(PostgresError):
 
 class ForeignRows(PostgresError):
     """A target table holds rows that this migration did not write."""
+
+
+class SlotLost(PostgresError):
+    """The source no longer has the changes that the target still needs."""
+
+
+class SchemaChanged(PostgresError):
+    """The source's tables are no longer those that were copied."""
+
+
+class ApplyFailed(PostgresError):
+    """The target can't apply a change that the source sent."""
+
+
+class WritesNotStopped(PostgresError):
+    """Writes on the source could not be stopped; they go on as before."""

@@ -27,10 +27,14 @@ class LargeObjectsState:
 
 @dataclass(frozen=True, slots=True)
 class LargeObjects:
-    """Every large object of the source has the same oid and content on the target."""
+    """Every large object of the source has the same oid and content on the target.
+
+    With ``exact`` the target keeps none that the source no longer has.
+    """
 
     source: Database
     target: Database
+    exact: bool = False
 
     @property
     def subject(self) -> str:
@@ -41,9 +45,10 @@ class LargeObjects:
         """Compares every object by digest on both servers."""
         with connect(self.source) as source, connect(self.target) as target:
             wanted, there = digests(source), digests(target)
-        return LargeObjectsState(
-            len(wanted), tuple(oid for oid, value in wanted.items() if there.get(oid) != value)
-        )
+        different = [oid for oid, value in wanted.items() if there.get(oid) != value]
+        if self.exact:
+            different += sorted(there.keys() - wanted.keys())
+        return LargeObjectsState(len(wanted), tuple(different))
 
     def plan(self, observed: LargeObjectsState | None) -> Change:
         """COPY of those that differ."""
@@ -121,6 +126,8 @@ def _exists(connection: Connection, oid: int) -> bool:
 def _copy(source: Connection, target: Connection, oid: int) -> None:
     if _exists(target, oid):
         target.execute("SELECT lo_unlink(%s::oid)", [oid])
+    if not _exists(source, oid):
+        return
     target.execute("SELECT lo_create(%s::oid)", [oid])
     for offset in range(0, _size(source, oid), PART):
         row: Any = source.execute(

@@ -3,9 +3,11 @@
 A chunk's rows on the target are those whose ``xmin`` is the transaction that the bookkeeping
 names; one pass over a target table gives the digests of all its chunks.  The source gives the
 digest of the same blocks under the new snapshot.  Equal digests: the chunk is as if it had been
-copied now, and is noted so.  Others are copied again.  When all chunks of a table have been
-brought to one snapshot, the table holds exactly the rows of that snapshot, for the chunks cover
-every block once; a row that moved from one chunk to another changed the digests of both.
+copied now, and is noted so.  Others lose their rows, all at once, and are copied again: no row
+that moved from one chunk to another meets its old self in a unique index.  When all chunks of a
+table have been brought to one snapshot, the table holds exactly the rows of that snapshot, for
+the chunks cover every block once; a row that moved from one chunk to another changed the digests
+of both.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,6 +24,7 @@ from lib.postgres.database import Connection, Database, connect
 from lib.postgres.digest import Digest
 from lib.postgres.errors import ForeignRows
 from lib.postgres.snapshot import Snapshot
+from lib.postgres.workers import QUIET
 
 
 def adopt_unchanged(
@@ -67,6 +70,7 @@ def _adopt(
             remedy=f"TRUNCATE {target.title} on the target and delete its rows from"
             " orchestra_migration.chunk, then run the same command again",
         )
+    stale: list[Copied] = []
     for each in copied:
         if each.xid is None or each.snapshot == snapshot:
             continue
@@ -76,6 +80,23 @@ def _adopt(
         ).fetchone()
         if Digest(row[0], int(row[1])) == there.get(each.xid, Digest()):
             writer.execute(_NOTE, [snapshot, chunk.schema, chunk.name, chunk.first])
+        else:
+            stale.append(each)
+    if stale:
+        _remove(writer, target, stale)
+
+
+def _remove(writer: Connection, table: Table, stale: Sequence[Copied]) -> None:
+    writer.execute(QUIET)
+    with writer.transaction():
+        writer.execute(
+            sql.SQL("DELETE FROM ONLY {} WHERE xmin::text::int8 = ANY (%s)").format(
+                table.identifier
+            ),
+            [[each.xid for each in stale]],
+        )
+        for each in stale:
+            writer.execute(_FORGET, [each.chunk.schema, each.chunk.name, each.chunk.first])
 
 
 def by_transaction(connection: Connection, table: Table) -> dict[int, Digest]:
@@ -90,4 +111,8 @@ def by_transaction(connection: Connection, table: Table) -> dict[int, Digest]:
 
 _NOTE = sql.SQL(
     "UPDATE {} SET snapshot = %s WHERE schema_name = %s AND table_name = %s AND first_block = %s"
+).format(CHUNK_TABLE)
+_FORGET = sql.SQL(
+    "UPDATE {} SET xid = NULL, snapshot = NULL, rows = NULL"
+    " WHERE schema_name = %s AND table_name = %s AND first_block = %s"
 ).format(CHUNK_TABLE)

@@ -97,7 +97,7 @@ class Workers:
             for statement in self._snapshot.statements():
                 await source.execute(statement)
             target = await connect_async(self._target)
-            await target.execute(_QUIET)
+            await target.execute(QUIET)
         except BaseException:
             source.terminate()
             raise
@@ -110,7 +110,7 @@ def _close(sessions: tuple[Any, Any] | None) -> None:
 
 
 # Triggers and foreign keys rest while rows are copied, where the role may say so.
-_QUIET = """
+QUIET = """
 DO $$ BEGIN
     SET session_replication_role = replica;
 EXCEPTION WHEN insufficient_privilege THEN NULL;
