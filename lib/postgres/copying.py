@@ -162,7 +162,7 @@ class CopyRows:
             self._copy(snapshot, target, tables, journal)
 
     def verify(self) -> CopyState:
-        """The bookkeeping is complete and each target table has the rows that it counts."""
+        """The bookkeeping is complete, and tables have the rows it counts until changes follow."""
         state = self.observe()
         if state is None and self._agrees():
             return CopyState(True, 0, 0, 0, 0, None)
@@ -172,6 +172,9 @@ class CopyRows:
                 remedy="run the same command again; it goes on where it stopped",
             )
         with connect(self.target) as target:
+            sync = sync_record.read(target)
+            if sync is not None and sync.followed:
+                return state
             for (schema, name), expected in bookkeeping.rows_copied(target).items():
                 row = target.execute(
                     sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, name))

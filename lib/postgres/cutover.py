@@ -107,8 +107,9 @@ class Cutover:
         if over and (told := self._differences()):
             raise CannotUndo(
                 "The target was written after it took over; going back would lose that:\n" + told,
-                remedy=f"bring these rows to {self.source.url} by hand, then ALTER DATABASE ..."
-                " RESET default_transaction_read_only there",
+                remedy=f"bring these rows to {self.source.url} by hand, then, there, SET"
+                " default_transaction_read_only = off and ALTER DATABASE ... RESET"
+                " default_transaction_read_only",
             )
         allow(self.source)
 

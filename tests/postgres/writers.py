@@ -12,19 +12,22 @@ from lib.postgres.database import Database
 ROLE = "app_writer"
 TABLES = """
 create table accounts (id int primary key, balance bigint not null, note text);
-insert into accounts select n, 0, repeat(md5(n::text), 8) from generate_series(1, 3000) n;
 create table ledger (
     id bigserial primary key, account int not null references accounts, amount bigint not null,
     document jsonb not null default '{}', writer int not null, n int not null
 );
-insert into ledger (account, amount, writer, n)
-    select 1 + n % 3000, 0, -1, n from generate_series(1, 8000) n;
 create index on ledger using gin (document);
 create table events (at timestamptz default now(), what text);
-insert into events select now(), 'before' from generate_series(1, 500) n;
 create materialized view totals as select account, sum(amount) from ledger group by 1;
 grant select, insert, update, delete on all tables in schema public to app_writer;
 grant usage on all sequences in schema public to app_writer;
+"""
+ROWS = """
+insert into accounts select n, 0, repeat(md5(n::text), 8) from generate_series(1, 3000) n;
+insert into ledger (account, amount, writer, n)
+    select 1 + n % 3000, 0, -1, n from generate_series(1, 8000) n;
+insert into events select now(), 'before' from generate_series(1, 500) n;
+refresh materialized view totals;
 """
 
 
