@@ -50,10 +50,13 @@ class SourceSettings:
     """Where the platform stands today; with neither URL a sample is made and used.
 
     ``*_password_env`` name environment variables that hold the passwords.
+    ``postgresql_seen_from_target`` is the address by which the target's server reaches the source
+    in an online migration, where that is another one.
     """
 
     postgresql: str = ""
     postgresql_password_env: str = ""
+    postgresql_seen_from_target: str = ""
     redis: str = ""
     redis_password_env: str = ""
     sample_scale: float = 1.0
@@ -97,8 +100,15 @@ class WorkstationSettings:
 
 @dataclass(frozen=True, slots=True)
 class DataMigrationSettings:
-    """How rows and keys move."""
+    """How rows and keys move.
 
+    ``mode`` "offline" copies while nobody writes; "online" copies, follows every change with
+    logical replication and cuts over.  ``keyless_tables`` are then copied again while writes are
+    stopped, or refused.
+    """
+
+    mode: Literal["offline", "online"] = "offline"
+    keyless_tables: Literal["copy_again", "refuse"] = "copy_again"
     workers: int = 2
     chunk_mb: int = 64
     rate_mb_per_second: float = 0.0

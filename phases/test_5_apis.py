@@ -5,6 +5,20 @@ import pytest
 pytestmark = pytest.mark.apis
 
 
+@pytest.mark.component("data-migration")
+@pytest.mark.dependency(name="cutover", depends=["rows-verified"], scope="session")
+def test_the_target_takes_over(step, relational):
+    """Writes on the source stop, the last change arrives, all rows agree, the target opens."""
+    if relational is None:
+        return step.note("no PostgreSQL source: no writes to take over")
+    if not relational.is_online:
+        return step.note("offline: writers were stopped before the copy")
+    state = step.make(relational.cutover())
+    if state.seconds is not None:
+        step.note(f"nobody could write for {state.seconds:.2f} s")
+    step.publish(seconds_without_writes=state.seconds)
+
+
 @pytest.mark.component("api-deployment")
 @pytest.mark.dependency(name="api-schema", depends=["application-role"], scope="session")
 def test_the_api_has_its_tables(step, settings, platform):
@@ -17,7 +31,14 @@ def test_the_api_has_its_tables(step, settings, platform):
 @pytest.mark.component("api-deployment")
 @pytest.mark.dependency(
     name="agent-api",
-    depends=["api-schema", "secret-access", "vector-search-tuned", "search-breaker", "keys"],
+    depends=[
+        "api-schema",
+        "secret-access",
+        "vector-search-tuned",
+        "search-breaker",
+        "keys",
+        "cutover",
+    ],
     scope="session",
 )
 def test_the_api_is_deployed(step, settings, cloud):

@@ -15,6 +15,7 @@ def test_the_runs_leave_nothing_behind(step, relational):
     """What the runs needed for themselves is gone from source and target."""
     if relational is None:
         return step.note("no PostgreSQL source: nothing was left behind")
+    step.make(relational.replication_removed())
     step.make(relational.bookkeeping_removed())
 
 

@@ -143,7 +143,14 @@ def relational(step: Any, settings: Any, platform: "Platform") -> "Relational | 
     from lib.orchestra.relational import Relational
 
     source = platform.source_database
-    return None if source is None else Relational(source, platform.database(step), settings)
+    if source is None:
+        return None
+    return Relational(
+        source,
+        platform.database(step),
+        settings,
+        seen_from_target=platform.source_seen_from_target,
+    )
 
 
 @pytest.fixture

@@ -14,6 +14,11 @@ def check(settings: Any) -> None:
 
 def _check_source(source: Any) -> None:
     _check_url("source.postgresql", source.postgresql, ("postgresql", "postgres"))
+    _check_url(
+        "source.postgresql_seen_from_target",
+        source.postgresql_seen_from_target,
+        ("postgresql", "postgres"),
+    )
     _check_url("source.redis", source.redis, ("redis", "rediss"))
     if not (source.postgresql or source.redis) and not 0 < source.sample_scale <= 100:
         raise _refused(

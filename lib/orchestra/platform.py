@@ -137,6 +137,17 @@ class Platform:
         return Database.from_url(source.postgresql, _password(source.postgresql_password_env))
 
     @cached_property
+    def source_seen_from_target(self) -> "Database | None":
+        """The source's PostgreSQL as the target's server reaches it, where that differs."""
+        from lib.postgres.database import Database
+
+        source = self.settings.source
+        if not source.postgresql_seen_from_target:
+            return None
+        password = _password(source.postgresql_password_env)
+        return Database.from_url(source.postgresql_seen_from_target, password)
+
+    @cached_property
     def source_redis(self) -> tuple[str, str] | None:
         """URL and password of the source's Redis; None where there is none to move."""
         source = self.settings.source

@@ -5,10 +5,15 @@ from typing import Any
 from lib.postgres.application_role import ApplicationRole
 from lib.postgres.comparison import CompareOptions
 from lib.postgres.copying import CopyOptions, CopyRows
+from lib.postgres.cutover import Cutover
 from lib.postgres.database import Database
 from lib.postgres.databases import CreateDatabase, RemoveBookkeeping
 from lib.postgres.extensions import Extensions
+from lib.postgres.following import Followed
 from lib.postgres.large_objects import LargeObjects
+from lib.postgres.leftovers import ReplicationRemoved
+from lib.postgres.online import Online, replication_name
+from lib.postgres.publication import Published
 from lib.postgres.roles import Roles
 from lib.postgres.schema import PostDataSchema, PreDataSchema, SchemaOptions
 from lib.postgres.sequences import Sequences
@@ -23,10 +28,34 @@ class Relational:
     ``settings`` are the environment's, or the tracked view that a step has of them.
     """
 
-    def __init__(self, source: Database, target: Database, settings: Any) -> None:
+    def __init__(
+        self,
+        source: Database,
+        target: Database,
+        settings: Any,
+        *,
+        seen_from_target: Database | None = None,
+    ) -> None:
         self.source = source
         self.target = target
         self._settings = settings
+        self._seen_from_target = seen_from_target
+
+    @property
+    def is_online(self) -> bool:
+        """Whether changes are followed until a cutover."""
+        return bool(self._settings.data_migration.mode == "online")
+
+    @property
+    def _online(self) -> Online:
+        settings = self._settings
+        return Online(
+            replication_name(
+                settings.project.id, settings.alloydb.cluster, settings.alloydb.database
+            ),
+            keyless=settings.data_migration.keyless_tables,
+            seen_from_target=self._seen_from_target,
+        )
 
     @property
     def _workers(self) -> int:
@@ -59,14 +88,35 @@ class Relational:
 
     def rows(self) -> CopyRows:
         """The rows of every table."""
+        online = self._online if self.is_online else None
+        return CopyRows(self.source, self.target, self._copy(), online)
+
+    def _copy(self) -> CopyOptions:
         data = self._settings.data_migration
-        options = CopyOptions(
+        return CopyOptions(
             workers=self._workers,
             chunk_bytes=data.chunk_mb * 1024 * 1024,
             rate=int(data.rate_mb_per_second * 1_000_000),
             exclude_tables=self._excluded,
         )
-        return CopyRows(self.source, self.target, options)
+
+    def published(self) -> Published:
+        """Online: the source can tell what changes."""
+        return Published(self.source, self._online, self._excluded)
+
+    def followed(self) -> Followed:
+        """Online: the target applies what changes."""
+        return Followed(self.source, self.target, self._online, self._excluded)
+
+    def cutover(self) -> Cutover:
+        """Online: the target takes over the writes."""
+        return Cutover(self.source, self.target, self._online, self._copy())
+
+    def replication_removed(self) -> ReplicationRemoved:
+        """Nothing is left of an online move, in whichever run and mode it was begun."""
+        return ReplicationRemoved(
+            self.source, self.target, self._online.name, needed=self.is_online
+        )
 
     def large_objects(self) -> LargeObjects:
         """Large objects with their owners and comments."""

@@ -8,15 +8,21 @@ from lib.errors import VerificationError
 from lib.postgres import replication, subscription
 from lib.postgres.cutover import leftovers
 from lib.postgres.database import Database, connect
+from lib.postgres.errors import PostgresError
+from lib.postgres.following import taken_over
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicationRemoved:
-    """Neither subscription, slot nor publication of this name is left; after it nothing follows."""
+    """Neither subscription, slot nor publication of this name is left; after it nothing follows.
+
+    With ``needed`` what still follows is refused: only the cutover or its undoing ends that.
+    """
 
     source: Database
     target: Database
     name: str
+    needed: bool = False
 
     @property
     def subject(self) -> str:
@@ -28,7 +34,16 @@ class ReplicationRemoved:
         return tuple(leftovers(self.source, self.target, self.name)) or None
 
     def plan(self, observed: tuple[str, ...] | None) -> Change:
-        """DELETE what is there."""
+        """DELETE what is there; raises ``PostgresError`` while it is needed."""
+        if observed and self.needed:
+            with connect(self.source) as source, connect(self.target) as target:
+                over = taken_over(source, target)
+            if not over:
+                raise PostgresError(
+                    f"The {self.subject} still carries the source's changes to the target.",
+                    expected="a cutover before the cleanup",
+                    remedy="run the step cutover, or take the move back with --rollback",
+                )
         fields = tuple(FieldChange(each, "there", None) for each in observed or ())
         return Change(ChangeKind.DELETE if fields else ChangeKind.NONE, self.subject, fields=fields)
 

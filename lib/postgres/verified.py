@@ -47,22 +47,32 @@ class Verified:
         found = compare(self.source, self.target, self.options)
         lines = [found.describe()] if not found.equal else []
         if self.schema:
-            differing = compare_schema(
-                self.source,
-                self.target,
-                self.options.exclude_tables,
-                pg_dump=self.pg_dump,
-                owners=self.owners,
-                additions=True,
-            )
-            lines += [f"{each.title} is not the same on both sides" for each in differing[:50]]
+            lines += self._schema()
+        self._refuse(lines, "stop writing to the source, then copy once more with refresh")
+        return found
+
+    def require_same_schema(self) -> None:
+        """Raise ``VerificationError`` with the definitions that differ; reads no rows."""
+        self._refuse(self._schema(), "repeat the change of the source's schema on the target")
+
+    def _schema(self) -> list[str]:
+        differing = compare_schema(
+            self.source,
+            self.target,
+            self.options.exclude_tables,
+            pg_dump=self.pg_dump,
+            owners=self.owners,
+            additions=True,
+        )
+        return [f"{each.title} is not the same on both sides" for each in differing[:50]]
+
+    def _refuse(self, lines: list[str], remedy: str) -> None:
         if lines:
             raise VerificationError(
                 f"{self.source.url} and {self.target.url} do not hold the same:\n"
                 + "\n".join(lines),
-                remedy="stop writing to the source, then copy once more with refresh",
+                remedy=remedy,
             )
-        return found
 
     def undo(self, change: Change, journal: Journal) -> None:
         """Nothing was changed."""
