@@ -89,7 +89,7 @@ class Relational:
     def rows(self) -> CopyRows:
         """The rows of every table."""
         online = self._online if self.is_online else None
-        return CopyRows(self.source, self.target, self._copy(), online)
+        return CopyRows(self.source, self.target, self._copy(), online, self.post_data())
 
     def _copy(self) -> CopyOptions:
         data = self._settings.data_migration

@@ -2,10 +2,10 @@
 
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-import psycopg
 from psycopg import sql
 
 from lib.engine.actions import Journal
@@ -14,7 +14,7 @@ from lib.errors import VerificationError
 from lib.postgres import (
     bookkeeping,
     catalog,
-    failures,
+    copied_tables,
     followable,
     replication,
     subscription,
@@ -25,16 +25,16 @@ from lib.postgres.catalog import Table
 from lib.postgres.chunks import CHUNK_BYTES, Chunk, cut
 from lib.postgres.comparison import CompareOptions, compare
 from lib.postgres.database import Connection, Database, connect, version
-from lib.postgres.errors import ForeignRows, Obstacle, SchemaChanged
+from lib.postgres.errors import ForeignRows
 from lib.postgres.online import Online
+from lib.postgres.overlap import Finisher, analyze_parents
 from lib.postgres.reconcile import adopt_unchanged
 from lib.postgres.relay import Rate
+from lib.postgres.schema import PostDataSchema
 from lib.postgres.slot_snapshot import SlotSnapshot
 from lib.postgres.snapshot import Snapshot
 from lib.postgres.workers import Workers
 from lib.postgres.writes import read_only
-
-Tables = Mapping[tuple[str, str], Table]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,14 @@ class CopyRows:
     """Copy the rows of every table that is not excluded; see docs/data-movement.md.
 
     With ``online`` the snapshot is that of a replication slot, which keeps what changes later.
+    With ``post_data`` the indexes of a table are built as soon as its rows are in.
     """
 
     source: Database
     target: Database
     options: CopyOptions = CopyOptions()
     online: Online | None = None
+    post_data: PostDataSchema | None = None
 
     @property
     def subject(self) -> str:
@@ -107,7 +109,7 @@ class CopyRows:
         """
         with connect(self.source) as source, connect(self.target) as target:
             tables = catalog.tables(source, self.options.exclude_tables)
-            there = _by_identity(target)
+            there = copied_tables.by_identity(target)
             copied: tuple[Copied, ...] = ()
             if observed is not None:
                 bookkeeping.refuse_other(target, catalog.source_identity(source))
@@ -116,9 +118,9 @@ class CopyRows:
             new = [table for table in tables if table.identity not in known]
             if observed is not None and observed.complete and not new and not self.options.refresh:
                 return Change(ChangeKind.NONE, self.subject, reason="the copy is complete")
-            _refuse_unlike(tables, there)
+            copied_tables.refuse_unlike(tables, there)
             try:
-                _refuse_filled(target, new)
+                copied_tables.refuse_filled(target, new)
             except ForeignRows:
                 if observed is None and self._agrees():
                     reason = "source and target hold the same rows"
@@ -142,14 +144,15 @@ class CopyRows:
             snapshot.lock(tables)
             self._prepare(snapshot, target, tables)
             if isinstance(snapshot, SlotSnapshot):
-                _refuse_unpublished(snapshot, tables)
+                copied_tables.refuse_unpublished(snapshot, snapshot.slot, tables)
                 shape = followable.shape(tables)
                 sync_record.begin(target, snapshot.slot, snapshot.name, snapshot.position, shape)
-            there = _by_identity(target)
-            _refuse_unlike(tables, there)
-            self._adopt(snapshot, target, tables, there)
-            self._copy(snapshot, target, tables, journal)
-            _analyze(target, tables)
+            there = copied_tables.by_identity(target)
+            copied_tables.refuse_unlike(tables, there)
+            with self._finisher(journal) as finisher:
+                self._adopt(snapshot, target, tables, there)
+                self._copy(snapshot, target, tables, journal, finisher)
+            analyze_parents(target)
             bookkeeping.complete(target, snapshot.name)
 
     def again(self, names: Collection[tuple[str, str]], journal: Journal) -> None:
@@ -158,8 +161,9 @@ class CopyRows:
             every = catalog.tables(snapshot.connection, self.options.exclude_tables)
             tables = tuple(table for table in every if table.identity in names)
             snapshot.lock(tables)
-            self._adopt(snapshot, target, tables, _by_identity(target))
-            self._copy(snapshot, target, tables, journal)
+            self._adopt(snapshot, target, tables, copied_tables.by_identity(target))
+            with Finisher(self.target, dict, 1, journal.safe_point) as finisher:
+                self._copy(snapshot, target, tables, journal, finisher)
 
     def verify(self) -> CopyState:
         """The bookkeeping is complete, and tables have the rows it counts until changes follow."""
@@ -206,7 +210,7 @@ class CopyRows:
                 replication.drop_slot(source, self.online.name)
         with connect(self.target) as target:
             if bookkeeping.exists(target):
-                _empty(target)
+                _open_and_empty(target)
 
     # -- online --------------------------------------------------------------------------------
 
@@ -245,7 +249,7 @@ class CopyRows:
                 return
             subscription.drop(target, sync.name)
             if sync.followed:
-                _empty(target)
+                _open_and_empty(target)
 
     # -- the parts of apply --------------------------------------------------------------------
 
@@ -256,12 +260,16 @@ class CopyRows:
         bookkeeping.begin(target, catalog.source_identity(source), listed)
         known = {each.chunk.table for each in bookkeeping.chunks(target)}
         new = [table for table in tables if table.identity not in known]
-        _refuse_filled(target, new)
+        copied_tables.refuse_filled(target, new)
         planned = [c for t in new for c in cut(t, version(source), self.options.chunk_bytes)]
         bookkeeping.add(target, planned)
 
     def _adopt(
-        self, snapshot: Snapshot, target: Connection, tables: tuple[Table, ...], there: Tables
+        self,
+        snapshot: Snapshot,
+        target: Connection,
+        tables: tuple[Table, ...],
+        there: copied_tables.Tables,
     ) -> None:
         by_table: dict[tuple[str, str], list[Copied]] = {}
         for each in bookkeeping.chunks(target):
@@ -273,12 +281,17 @@ class CopyRows:
         ]
         adopt_unchanged(snapshot, self.target, pairs, self.options.workers)
 
+    def _finisher(self, journal: Journal) -> Finisher:
+        entries = self.post_data.indexes if self.post_data else dict
+        return Finisher(self.target, entries, self.options.workers, journal.safe_point)
+
     def _copy(
         self,
         snapshot: Snapshot,
         target: Connection,
         tables: tuple[Table, ...],
         journal: Journal,
+        finisher: Finisher,
     ) -> None:
         by_identity = {table.identity: table for table in tables}
         missing = [
@@ -287,7 +300,7 @@ class CopyRows:
             if each.snapshot != snapshot.name and each.chunk.table in by_identity
         ]
         missing.sort(key=lambda chunk: -by_identity[chunk.table].bytes)
-        tally = _Tally(journal, sum(chunk.bytes for chunk in missing))
+        tally = _Tally(journal, by_identity, missing, finisher)
         workers = Workers(
             snapshot,
             self.target,
@@ -299,14 +312,34 @@ class CopyRows:
         workers.run([(by_identity[chunk.table], chunk) for chunk in missing])
 
 
-class _Tally:
-    """Progress of a copy in bytes as the chunks were estimated, told to the journal."""
+def _open_and_empty(target: Connection) -> None:
+    """Empty the tables; PUBLIC gets back its way in, which only the record remembers."""
+    sync = sync_record.read(target)
+    if sync is not None and sync.closed:
+        subscription.open_again(target)
+    copied_tables.empty(target)
 
-    def __init__(self, journal: Journal, total: int) -> None:
+
+class _Tally:
+    """Progress in bytes as the chunks were estimated, and which tables have all their rows."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        tables: Mapping[tuple[str, str], Table],
+        missing: list[Chunk],
+        finisher: Finisher,
+    ) -> None:
         self._journal = journal
-        self._total = total
+        self._tables = tables
+        self._finisher = finisher
+        self._total = sum(chunk.bytes for chunk in missing)
         self._done = 0
+        self._left = Counter(chunk.table for chunk in missing)
         self._mutex = threading.Lock()
+        for identity, table in tables.items():
+            if not self._left[identity]:
+                finisher.finish(table)
 
     def add(self, chunk: Chunk, rows: int, size: int) -> None:
         """Count a chunk that was copied."""
@@ -314,90 +347,8 @@ class _Tally:
         with self._mutex:
             self._done += chunk.bytes
             done = self._done
+            self._left[chunk.table] -= 1
+            last = not self._left[chunk.table]
         self._journal.progress(f"{chunk.schema}.{chunk.name}", done, self._total, "bytes")
-
-
-def _refuse_unpublished(snapshot: SlotSnapshot, tables: tuple[Table, ...]) -> None:
-    wanted = {t.identity for t in followable.divide(snapshot.connection, tables).followed}
-    published = replication.published(snapshot.connection, snapshot.slot) or frozenset()
-    if wanted != published:
-        differ = ", ".join(sorted(".".join(name) for name in wanted ^ published))
-        raise SchemaChanged(
-            f"Tables of the source came or went while its slot was made: {differ}.",
-            remedy="run the same command again",
-        )
-
-
-def _empty(target: Connection) -> None:
-    """Empty the tables that were copied into, and forget the copy."""
-    copied = {each.chunk.table for each in bookkeeping.chunks(target)}
-    there = sorted(copied & set(_by_identity(target)))
-    # Foreign keys name the partitioned table, so it is emptied along with its partitions.
-    parents = target.execute(
-        _PARENTS, [[table[0] for table in there], [table[1] for table in there]]
-    ).fetchall()
-    names = sql.SQL(", ").join(sql.Identifier(*each) for each in [*there, *parents])
-    with target.transaction():
-        if there:
-            target.execute(sql.SQL("TRUNCATE {}").format(names))
-        bookkeeping.remove(target)
-
-
-def _by_identity(connection: Connection) -> Tables:
-    return {table.identity: table for table in catalog.tables(connection)}
-
-
-def _refuse_unlike(tables: tuple[Table, ...], there: Tables) -> None:
-    for table in tables:
-        found = there.get(table.identity)
-        if found is None:
-            raise Obstacle(
-                f"The target has no table {table.title}.",
-                remedy="apply the schema first, or exclude the table",
-            )
-        mine = {column.name: column.definition.rpartition(".")[2] for column in table.copied}
-        other = {column.name: column.definition.rpartition(".")[2] for column in found.copied}
-        if mine != other:
-            differ = ", ".join(sorted({name for name, _ in mine.items() ^ other.items()}))
-            raise Obstacle(
-                f"Table {table.title} has other columns on the target: {differ}.",
-                expected="the source's schema, as it was when the schema was applied",
-                remedy="repeat the change of the source's schema on the target, or start anew",
-            )
-
-
-def _refuse_filled(target: Connection, tables: list[Table]) -> None:
-    for table in tables:
-        row = target.execute(
-            sql.SQL("SELECT EXISTS (SELECT FROM ONLY {})").format(table.identifier)
-        ).fetchone()
-        if row and row[0]:
-            raise ForeignRows(
-                f"The target's table {table.title} has rows that this migration did not copy.",
-                expected="an empty table",
-                remedy="empty the table on the target, or exclude it",
-            )
-
-
-def _analyze(target: Connection, tables: tuple[Table, ...]) -> None:
-    names = [table.identifier for table in tables]
-    parents = target.execute(
-        "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE c.relkind = 'p' AND pg_has_role(c.relowner, 'USAGE')"
-    )
-    names.extend(sql.Identifier(schema, name) for schema, name in parents)
-    try:
-        for name in names:
-            target.execute(sql.SQL("ANALYZE {}").format(name))
-    except psycopg.Error as error:
-        raise failures.working("Gathering statistics on the target", error) from error
-
-
-_PARENTS = """
-WITH copied AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS t(nspname, relname))
-SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind = 'p' AND NOT EXISTS (
-       SELECT FROM pg_partition_tree(c.oid) p JOIN pg_class l ON l.oid = p.relid AND p.isleaf
-         JOIN pg_namespace m ON m.oid = l.relnamespace
-        WHERE (m.nspname, l.relname) NOT IN (SELECT nspname, relname FROM copied))
-"""
+        if last:
+            self._finisher.finish(self._tables[chunk.table])

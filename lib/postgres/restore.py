@@ -15,14 +15,14 @@ from lib.postgres.errors import RestoreFailed
 
 DEADLOCK = "40P01"
 ATTEMPTS = 8
-_QUIET = "SET search_path = ''; SET check_function_bodies = false; SET row_security = off"
+QUIET = "SET search_path = ''; SET check_function_bodies = false; SET row_security = off"
 _LAST = ("COMMENT", "ACL", "DEFAULT ACL", "SECURITY LABEL", "EVENT TRIGGER")
 
 
 def together(target: Database, entries: Iterable[Entry]) -> None:
     """Make the entries in one transaction: after a failure or a kill none of them is there."""
     with connect(target) as connection:
-        connection.execute(_QUIET)
+        connection.execute(QUIET)
         with connection.transaction():
             for entry in sorted(entries, key=_turn):
                 _make(connection, entry)
@@ -52,10 +52,9 @@ def apart(
 
     def one(entry: Entry) -> None:
         safe_point()
-        if not hasattr(own, "connection"):
-            own.connection = sessions.enter_context(connect(target))
-            own.connection.execute(_QUIET)
-        _make_anyhow(own.connection, entry)
+        if not hasattr(own, "builder"):
+            own.builder = Builder(sessions.enter_context(connect(target)))
+        own.builder.make(entry)
         made(entry)
 
     for stage, parallel in _stages(entries):
@@ -81,16 +80,23 @@ def _stages(entries: Sequence[Entry]) -> list[tuple[list[Entry], bool]]:
     return [(build, True), (rest, False), (keys, True), (last, False)]
 
 
-def _make_anyhow(connection: Connection, entry: Entry) -> None:
-    """Make an entry; two that lock the same tables crosswise may need another turn."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return _make(connection, entry)
-        except MigrationError as error:
-            state = getattr(error.__cause__, "sqlstate", None)
-            if state != DEADLOCK or attempt == ATTEMPTS:
-                raise
-    return None
+class Builder:
+    """A session on the target that makes one entry after the other."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        connection.execute(QUIET)
+
+    def make(self, entry: Entry) -> None:
+        """Make an entry; two that lock the same tables crosswise may need another turn."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return _make(self.connection, entry)
+            except MigrationError as error:
+                state = getattr(error.__cause__, "sqlstate", None)
+                if state != DEADLOCK or attempt == ATTEMPTS:
+                    raise
+        return None
 
 
 def _make(connection: Connection, entry: Entry) -> None:

@@ -16,6 +16,7 @@ from lib.errors import VerificationError
 from lib.postgres import dump, existing, obstacles, post_data_drops, restore
 from lib.postgres.database import Connection, Database, connect
 from lib.postgres.dump import Entry
+from lib.postgres.overlap import by_table
 
 Section = Literal["pre-data", "post-data"]
 _OWNER = re.compile(r"^ALTER SCHEMA .* OWNER TO .*;$", re.MULTILINE)
@@ -180,6 +181,12 @@ class PostDataSchema(_Section):
             journal.progress(self.subject, len(done), len(entries), "objects")
 
         restore.apart(self.target, entries, self.options.jobs, made, journal.safe_point)
+
+    def indexes(self) -> dict[tuple[str, str], list[Entry]]:
+        """The indexes and key constraints that are missing, by their table."""
+        missing = self._missing()
+        with connect(self.source) as source:
+            return by_table(source, missing)
 
     def undo(self, change: Change, journal: Journal) -> None:
         """Drop the objects that this change created, all or none."""

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from lib.postgres.comparison import CompareOptions, compare
 from lib.postgres.copying import CopyOptions, CopyRows
 from lib.postgres.database import Database
 from lib.postgres.errors import CopyFailed, ForeignRows, Obstacle
-from lib.postgres.schema import PreDataSchema, SchemaOptions
+from lib.postgres.schema import PostDataSchema, PreDataSchema, SchemaOptions
 from lib.runtime.binaries import pg_dump_path
 from tests.postgres.conftest import Notes, make, planned, run_sql
 
@@ -134,6 +135,46 @@ def test_refresh_brings_a_complete_copy_up_to_date(moved: tuple[Database, Databa
     assert planned(CopyRows(source, target, SMALL)) is ChangeKind.NONE
     again = CopyOptions(chunk_bytes=1 << 16, refresh=True)
     make(CopyRows(source, target, again))
+    assert_equal(source, target)
+
+
+def test_indexes_are_built_while_other_tables_still_copy(moved: tuple[Database, Database]) -> None:
+    source, target = moved
+
+    class Waiting(Notes):
+        """Before the last chunks: the larger table's key must come without them."""
+
+        def safe_point(self) -> None:
+            super().safe_point()
+            left = "select count(*) from orchestra_migration.chunk where xid is null"
+            copies = threading.current_thread().name.startswith("copy")
+            if not copies or self.safe_points < 20 or run_sql(target, left)[0][0] > 2:
+                return
+            deadline = time.monotonic() + 20
+            while not run_sql(target, "select from pg_class where relname = 'numbers_pkey'"):
+                assert time.monotonic() < deadline
+
+    options = CopyOptions(workers=1, chunk_bytes=1 << 16)
+    notes = Waiting()
+    make(CopyRows(source, target, options, post_data=PostDataSchema(source, target, SCHEMA)), notes)
+    assert notes.safe_points > 20
+    assert planned(PostDataSchema(source, target, SCHEMA)) is ChangeKind.NONE
+    statistics = "select count(*) from pg_class where relkind = 'r' and reltuples > 5000"
+    assert run_sql(target, statistics) == [(2,)]
+    assert_equal(source, target)
+
+
+def test_rows_that_moved_between_chunks_meet_no_old_self_in_an_index(
+    moved: tuple[Database, Database],
+) -> None:
+    source, target = moved
+    post_data = PostDataSchema(source, target, SCHEMA)
+    make(CopyRows(source, target, SMALL, post_data=post_data))
+    run_sql(source, "delete from numbers where id < 1000")
+    run_sql(source, "vacuum numbers")
+    run_sql(source, "update numbers set filler = 'moved to the front' where id > 11000")
+    again = CopyOptions(chunk_bytes=1 << 16, refresh=True)
+    make(CopyRows(source, target, again, post_data=post_data))
     assert_equal(source, target)
 
 

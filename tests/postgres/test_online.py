@@ -61,7 +61,8 @@ class Move:
 
     @property
     def rows(self) -> CopyRows:
-        return CopyRows(self.source, self.target, self.options, self.online)
+        post_data = PostDataSchema(self.source, self.target, SCHEMA)
+        return CopyRows(self.source, self.target, self.options, self.online, post_data)
 
     @property
     def followed(self) -> Followed:

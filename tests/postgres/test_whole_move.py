@@ -35,7 +35,12 @@ def actions(source: Database, target: Database) -> list:
         Roles(source, target),
         Extensions(source, target),
         PreDataSchema(source, target, OPTIONS),
-        CopyRows(source, target, CopyOptions(chunk_bytes=1 << 16)),
+        CopyRows(
+            source,
+            target,
+            CopyOptions(chunk_bytes=1 << 16),
+            post_data=PostDataSchema(source, target, OPTIONS),
+        ),
         LargeObjects(source, target),
         Sequences(source, target),
         PostDataSchema(source, target, OPTIONS),
