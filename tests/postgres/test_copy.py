@@ -151,7 +151,7 @@ def test_indexes_are_built_while_other_tables_still_copy(moved: tuple[Database, 
             if not copies or self.safe_points < 20 or run_sql(target, left)[0][0] > 2:
                 return
             deadline = time.monotonic() + 20
-            while not run_sql(target, "select from pg_class where relname = 'numbers_pkey'"):
+            while not run_sql(target, "select 1 from pg_class where relname = 'numbers_pkey'"):
                 assert time.monotonic() < deadline
 
     options = CopyOptions(workers=1, chunk_bytes=1 << 16)
