@@ -104,7 +104,8 @@ class DataMigrationSettings:
 
     ``mode`` "offline" copies while nobody writes; "online" copies, follows every change with
     logical replication and cuts over.  ``keyless_tables`` are then copied again while writes are
-    stopped, or refused.
+    stopped, or refused.  ``include_tables`` and ``exclude_tables`` are patterns of
+    ``schema.table``; ``rows`` has for such patterns the SQL condition for the rows that move.
     """
 
     mode: Literal["offline", "online"] = "offline"
@@ -112,7 +113,9 @@ class DataMigrationSettings:
     workers: int = 2
     chunk_mb: int = 64
     rate_mb_per_second: float = 0.0
+    include_tables: tuple[str, ...] = ()
     exclude_tables: tuple[str, ...] = ()
+    rows: Mapping[str, str] = field(default_factory=dict)
     existing_keys: Literal["refuse", "overwrite", "skip"] = "refuse"
 
 

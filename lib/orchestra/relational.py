@@ -16,6 +16,7 @@ from lib.postgres.online import Online, replication_name
 from lib.postgres.publication import Published
 from lib.postgres.roles import Roles
 from lib.postgres.schema import PostDataSchema, PreDataSchema, SchemaOptions
+from lib.postgres.selection import Selection
 from lib.postgres.sequences import Sequences
 from lib.postgres.verified import Verified
 from lib.postgres.views import MaterialisedViews
@@ -62,13 +63,16 @@ class Relational:
         return int(self._settings.data_migration.workers)
 
     @property
-    def _excluded(self) -> tuple[str, ...]:
-        return tuple(self._settings.data_migration.exclude_tables)
+    def _selection(self) -> Selection:
+        data = self._settings.data_migration
+        return Selection(
+            include=tuple(data.include_tables),
+            exclude=tuple(data.exclude_tables),
+            rows=tuple(sorted(data.rows.items())),
+        )
 
     def _schema(self) -> SchemaOptions:
-        return SchemaOptions(
-            jobs=self._workers, exclude_tables=self._excluded, pg_dump=pg_dump_path()
-        )
+        return SchemaOptions(jobs=self._workers, selection=self._selection, pg_dump=pg_dump_path())
 
     def extensions(self) -> Extensions:
         """The extensions that the source uses."""
@@ -97,16 +101,16 @@ class Relational:
             workers=self._workers,
             chunk_bytes=data.chunk_mb * 1024 * 1024,
             rate=int(data.rate_mb_per_second * 1_000_000),
-            exclude_tables=self._excluded,
+            selection=self._selection,
         )
 
     def published(self) -> Published:
         """Online: the source can tell what changes."""
-        return Published(self.source, self._online, self._excluded)
+        return Published(self.source, self._online, self._selection)
 
     def followed(self) -> Followed:
         """Online: the target applies what changes."""
-        return Followed(self.source, self.target, self._online, self._excluded)
+        return Followed(self.source, self.target, self._online, self._selection)
 
     def cutover(self) -> Cutover:
         """Online: the target takes over the writes."""
@@ -124,11 +128,11 @@ class Relational:
 
     def sequences(self) -> Sequences:
         """Sequences at their exact positions."""
-        return Sequences(self.source, self.target)
+        return Sequences(self.source, self.target, self._selection)
 
     def materialised_views(self) -> MaterialisedViews:
         """Materialised views, filled in the order in which they read one another."""
-        return MaterialisedViews(self.source, self.target)
+        return MaterialisedViews(self.source, self.target, self._selection)
 
     def verified(self, *, schema: bool) -> Verified:
         """Every row, sequence and large object agrees; with ``schema`` the catalogue too."""
@@ -138,7 +142,7 @@ class Relational:
 
     def compare_options(self) -> CompareOptions:
         """How both sides are compared: the target may have tables of its own, such as the API's."""
-        return CompareOptions(workers=self._workers, exclude_tables=self._excluded, additions=True)
+        return CompareOptions(workers=self._workers, selection=self._selection, additions=True)
 
     def bookkeeping_removed(self) -> RemoveBookkeeping:
         """The copy's own tables are gone from the target."""

@@ -1,8 +1,6 @@
 """What a database holds: its tables and their columns, as the catalogue says."""
 
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from psycopg import sql
@@ -25,7 +23,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table with rows of its own (no partitioned parent); sizes are estimates of now."""
+    """One table with rows of its own (no partitioned parent); sizes are estimates of now.
+
+    ``condition`` is SQL that the rows that move fulfil; empty where all of them do.
+    """
 
     schema: str
     name: str
@@ -36,6 +37,7 @@ class Table:
     blocks: int
     bytes: int
     rows: int
+    condition: str = ""
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -63,14 +65,7 @@ class Table:
         return all(column.binary for column in self.copied)
 
 
-def excluded(schema: str, name: str, patterns: Iterable[str]) -> bool:
-    """True when ``schema.name`` matches one of the patterns (``*``, ``?``, ``[..]``)."""
-    return schema == BOOKKEEPING_SCHEMA or any(
-        fnmatchcase(f"{schema}.{name}", pattern) for pattern in patterns
-    )
-
-
-def tables(connection: Connection, exclude: Collection[str] = ()) -> tuple[Table, ...]:
+def tables(connection: Connection) -> tuple[Table, ...]:
     """Every table with rows of its own that belongs to no extension, largest first."""
     columns: dict[int, list[Column]] = {}
     for oid, name, form, binary, generated, definition in connection.execute(_COLUMNS):
@@ -88,20 +83,9 @@ def tables(connection: Connection, exclude: Collection[str] = ()) -> tuple[Table
             rows=max(0, rows),
         )
         for oid, schema, name, heap, blocks, total, rows, key in connection.execute(_TABLES)
-        if not excluded(schema, name, exclude)
+        if schema != BOOKKEEPING_SCHEMA
     ]
     return tuple(sorted(found, key=lambda table: (-table.bytes, table.identity)))
-
-
-def excluded_relations(
-    connection: Connection, exclude: Collection[str]
-) -> tuple[tuple[str, str], ...]:
-    """The relations that the patterns name, partitions of them and our own schema included."""
-    return tuple(
-        (schema, name)
-        for schema, name in connection.execute(_RELATIONS)
-        if excluded(schema, name, exclude)
-    )
 
 
 def vector_indexes(source: Database) -> tuple["VectorIndex", ...]:
@@ -147,7 +131,7 @@ def source_identity(connection: Connection) -> str:
     return f"{connection.info.host}:{connection.info.port}/{allowed[2]}"
 
 
-_USER = r"""
+USER_RELATIONS = r"""
     n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
                     AND d.objid = c.oid AND d.deptype = 'e')
@@ -163,12 +147,7 @@ SELECT c.oid::int8, n.nspname, c.relname, coalesce(a.amname = 'heap', false),
          WHERE i.indrelid = c.oid AND i.indisprimary)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_am a ON a.oid = c.relam
- WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {_USER}
-"""  # noqa: S608
-
-_RELATIONS = f"""
-SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {_USER} ORDER BY 1, 2
+ WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {USER_RELATIONS}
 """  # noqa: S608
 
 _COLUMNS = f"""
@@ -207,7 +186,7 @@ SELECT c.oid::int8, a.attname,
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
   LEFT JOIN base b ON b.root = a.atttypid
- WHERE c.relkind = 'r' AND {_USER} ORDER BY c.oid, a.attnum
+ WHERE c.relkind = 'r' AND {USER_RELATIONS} ORDER BY c.oid, a.attnum
 """  # noqa: S608
 
 _VECTOR_INDEXES = f"""
@@ -217,5 +196,5 @@ SELECT n.nspname, c.relname, t.relname, pg_get_indexdef(c.oid, 1, true), m.amnam
   FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
   JOIN pg_namespace n ON n.oid = t.relnamespace JOIN pg_am m ON m.oid = c.relam
   JOIN pg_opclass o ON o.oid = i.indclass[0]
- WHERE m.amname = ANY (%s) AND {_USER} ORDER BY 1, 2
+ WHERE m.amname = ANY (%s) AND {USER_RELATIONS} ORDER BY 1, 2
 """  # noqa: S608

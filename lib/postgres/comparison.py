@@ -9,13 +9,14 @@ from typing import Any
 
 import psycopg
 
-from lib.postgres import catalog, digest, failures
+from lib.postgres import digest, failures
 from lib.postgres.catalog import Table
 from lib.postgres.chunks import CHUNK_BYTES, Chunk, cut
 from lib.postgres.database import Connection, Database, version
 from lib.postgres.differences import RowDifference, narrow
 from lib.postgres.digest import Digest
 from lib.postgres.large_objects import digests as large_objects
+from lib.postgres.selection import ALL, Selection, present, selected
 from lib.postgres.sequences import positions
 from lib.postgres.snapshot import Snapshot
 
@@ -29,7 +30,7 @@ class CompareOptions:
 
     workers: int = 2
     chunk_bytes: int = CHUNK_BYTES
-    exclude_tables: tuple[str, ...] = ()
+    selection: Selection = ALL
     shown: int = 20
     additions: bool = False
 
@@ -88,8 +89,8 @@ def compare(
 
 
 def _compare(old: Snapshot, new: Snapshot, options: CompareOptions) -> Comparison:
-    mine = catalog.tables(old.connection, options.exclude_tables)
-    theirs = catalog.tables(new.connection, options.exclude_tables)
+    mine = selected(old.connection, options.selection)
+    theirs = present(new.connection, options.selection)
     if options.additions:
         known = {table.identity for table in mine}
         theirs = tuple(table for table in theirs if table.identity in known)
@@ -151,7 +152,7 @@ def _digests(
 
 
 def _sequences(old: Connection, new: Connection, options: CompareOptions) -> list[str]:
-    wanted, there = positions(old, options.exclude_tables), positions(new)
+    wanted, there = positions(old, options.selection), positions(new)
     return [
         f"sequence {'.'.join(name)}: {position} on the source, {there.get(name)} on the target"
         for name, position in wanted.items()

@@ -31,6 +31,7 @@ from lib.postgres.overlap import Finisher, analyze_parents
 from lib.postgres.reconcile import adopt_unchanged
 from lib.postgres.relay import Rate
 from lib.postgres.schema import PostDataSchema
+from lib.postgres.selection import ALL, Selection, selected
 from lib.postgres.slot_snapshot import SlotSnapshot
 from lib.postgres.snapshot import Snapshot
 from lib.postgres.workers import Workers
@@ -48,7 +49,7 @@ class CopyOptions:
     workers: int = 2
     chunk_bytes: int = CHUNK_BYTES
     rate: int = 0
-    exclude_tables: tuple[str, ...] = ()
+    selection: Selection = ALL
     refresh: bool = False
 
 
@@ -108,7 +109,7 @@ class CopyRows:
         ``ForeignRows`` for a target table that holds other rows.
         """
         with connect(self.source) as source, connect(self.target) as target:
-            tables = catalog.tables(source, self.options.exclude_tables)
+            tables = selected(source, self.options.selection)
             there = copied_tables.by_identity(target)
             copied: tuple[Copied, ...] = ()
             if observed is not None:
@@ -140,7 +141,7 @@ class CopyRows:
         del change
         self._restart()
         with self._snapshot(journal) as snapshot, connect(self.target) as target:
-            tables = catalog.tables(snapshot.connection, self.options.exclude_tables)
+            tables = selected(snapshot.connection, self.options.selection)
             snapshot.lock(tables)
             self._prepare(snapshot, target, tables)
             if isinstance(snapshot, SlotSnapshot):
@@ -158,7 +159,7 @@ class CopyRows:
     def again(self, names: Collection[tuple[str, str]], journal: Journal) -> None:
         """Bring these tables alone up to date with the source as it is now."""
         with Snapshot(self.source) as snapshot, connect(self.target) as target:
-            every = catalog.tables(snapshot.connection, self.options.exclude_tables)
+            every = selected(snapshot.connection, self.options.selection)
             tables = tuple(table for table in every if table.identity in names)
             snapshot.lock(tables)
             self._adopt(snapshot, target, tables, copied_tables.by_identity(target))
@@ -196,7 +197,7 @@ class CopyRows:
         """Whether every table of the source is on the target with the same rows."""
         options = CompareOptions(
             workers=self.options.workers,
-            exclude_tables=self.options.exclude_tables,
+            selection=self.options.selection,
             shown=0,
             additions=True,
         )
@@ -234,7 +235,7 @@ class CopyRows:
         if self.online is None:
             return Snapshot(self.source)
         with connect(self.source) as source:
-            tables = catalog.tables(source, self.options.exclude_tables)
+            tables = selected(source, self.options.selection)
             followed = followable.divide(source, tables).followed
             replication.publish(source, self.online.name, followed)
         return SlotSnapshot(self.source, self.online.name, journal)

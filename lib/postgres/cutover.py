@@ -8,7 +8,7 @@ from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind
 from lib.engine.errors import CannotUndo
 from lib.errors import VerificationError
-from lib.postgres import catalog, followable, replication, subscription, sync_record
+from lib.postgres import followable, replication, subscription, sync_record
 from lib.postgres.catalog import Table
 from lib.postgres.comparison import CompareOptions, compare
 from lib.postgres.copying import CopyOptions, CopyRows
@@ -17,6 +17,7 @@ from lib.postgres.following import Followed, refuse_changed, require_sync, taken
 from lib.postgres.lag import Follower
 from lib.postgres.large_objects import LargeObjects
 from lib.postgres.online import Online
+from lib.postgres.selection import selected
 from lib.postgres.sequences import Sequences
 from lib.postgres.views import MaterialisedViews
 from lib.postgres.writes import StoppedWrites, allow
@@ -66,7 +67,7 @@ class Cutover:
         with connect(self.source) as source, connect(self.target) as target:
             sync = require_sync(target)
             replication.require_slot(source, sync.name)
-            refuse_changed(source, sync, self.copy.exclude_tables)
+            refuse_changed(source, sync, self.copy.selection)
             division = followable.divide(source, self._tables(source))
         reasons = ("the source becomes read-only", division.describe())
         reason = "; ".join(each for each in reasons if each)
@@ -75,16 +76,14 @@ class Cutover:
     def apply(self, change: Change, journal: Journal) -> None:
         """Cut over; the longest part, catching up, comes before writes stop."""
         if self.observe() is None:
-            Followed(self.source, self.target, self.online, self.copy.exclude_tables).apply(
+            Followed(self.source, self.target, self.online, self.copy.selection).apply(
                 change, journal
             )
             self._cut_over(journal)
         with connect(self.source) as source:
             replication.drop_slot(source, self.online.name)
             # Views are as old as their last refresh everywhere: users need not wait for this one.
-            MaterialisedViews(self.source, self.target, self.copy.exclude_tables).apply(
-                change, journal
-            )
+            MaterialisedViews(self.source, self.target, self.copy.selection).apply(change, journal)
             replication.unpublish(source, self.online.name)
 
     def verify(self) -> CutoverState:
@@ -116,7 +115,7 @@ class Cutover:
     # -- the parts of apply --------------------------------------------------------------------
 
     def _tables(self, source: Connection) -> tuple[Table, ...]:
-        return catalog.tables(source, self.copy.exclude_tables)
+        return selected(source, self.copy.selection)
 
     def _cut_over(self, journal: Journal) -> None:
         with connect(self.source) as source, connect(self.target) as target:
@@ -147,13 +146,13 @@ class Cutover:
         Follower(source, target, self.online.name).reach(
             end, journal, flush=lambda: sync_record.flush(target)
         )
-        refuse_changed(source, sync, self.copy.exclude_tables)
+        refuse_changed(source, sync, self.copy.selection)
         again = followable.divide(source, tables).again
         rows = CopyRows(self.source, self.target, replace(self.copy, refresh=True))
         if again:
             rows.again({table.identity for table in again}, journal)
         for action in (
-            Sequences(self.source, self.target, self.copy.exclude_tables),
+            Sequences(self.source, self.target, self.copy.selection),
             LargeObjects(self.source, self.target, exact=True),
         ):
             planned: Any = action
@@ -173,7 +172,7 @@ class Cutover:
     def _differences(self) -> str:
         options = CompareOptions(
             workers=self.copy.workers,
-            exclude_tables=self.copy.exclude_tables,
+            selection=self.copy.selection,
             additions=True,
         )
         return compare(self.source, self.target, options).describe()

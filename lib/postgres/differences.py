@@ -75,8 +75,8 @@ def _buckets(
     count: int,
 ) -> dict[int, tuple[int, int]]:
     rows = connection.execute(
-        sql.SQL("SELECT {}, {} FROM ONLY {} GROUP BY 1").format(
-            _bucket(key, count), digest.aggregate(columns), table.identifier
+        sql.SQL("SELECT {}, {} FROM ONLY {} WHERE {} GROUP BY 1").format(
+            _bucket(key, count), digest.aggregate(columns), table.identifier, digest.moving(table)
         )
     )
     return {bucket: (number, int(total)) for bucket, number, total in rows}
@@ -93,12 +93,13 @@ def _rows(
     """The bucket's rows as texts, by key; texts are cut, with the md5 of the whole behind them."""
     shown = sql.SQL(", ").join(_shown(column) for column in columns)
     rows = connection.execute(
-        sql.SQL("SELECT {}, {} FROM ONLY {} WHERE {} = {} ORDER BY 1").format(
+        sql.SQL("SELECT {}, {} FROM ONLY {} WHERE {} = {} AND {} ORDER BY 1").format(
             digest.row(columns),
             shown if columns else sql.SQL("NULL"),
             table.identifier,
             _bucket(key, count),
             sql.Literal(bucket),
+            digest.moving(table),
         )
     )
     places = [index for index, column in enumerate(columns) if column in key]

@@ -60,8 +60,13 @@ def blocks(first: int, last: int | None) -> sql.Composed:
     return sql.SQL(" AND ").join(conditions or [sql.SQL("true")])
 
 
+def moving(table: Table) -> sql.SQL:
+    """The condition for rows that move."""
+    return sql.SQL(table.condition or "true")
+
+
 def query(table: Table, first: int, last: int | None, columns: Sequence[Column]) -> sql.Composed:
     """The digest of the table's rows in a range of blocks."""
-    return sql.SQL("SELECT {} FROM ONLY {} WHERE {}").format(
-        aggregate(columns), table.identifier, blocks(first, last)
+    return sql.SQL("SELECT {} FROM ONLY {} WHERE {} AND {}").format(
+        aggregate(columns), table.identifier, blocks(first, last), moving(table)
     )

@@ -4,13 +4,13 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lib.postgres import catalog
 from lib.postgres.database import Database, connect, version
 from lib.postgres.errors import PostgresError, RestoreFailed, UnsupportedVersion
+from lib.postgres.selection import ALL, Selection, left_out
 
 _HEADER = re.compile(
     r"^--\n-- TOC entry (?P<id>\d+) \(class (?P<class>\d+) OID (?P<oid>\d+)\)\n"
@@ -77,7 +77,7 @@ def program_version(pg_dump: Path) -> int:
 def entries(
     database: Database,
     section: str,
-    exclude: Sequence[str] = (),
+    selection: Selection = ALL,
     *,
     pg_dump: Path | None = None,
     owners: bool = True,
@@ -90,7 +90,7 @@ def entries(
     program = pg_dump or find_pg_dump()
     with connect(database) as connection:
         server = version(connection)
-        left_out = catalog.excluded_relations(connection, exclude)
+        behind = sorted(left_out(connection, selection))
     client = program_version(program)
     if client < server:
         raise UnsupportedVersion(
@@ -110,7 +110,7 @@ def entries(
         f"--exclude-schema={catalog.BOOKKEEPING_SCHEMA}",
         *(["--no-table-access-method"] if client >= 15 else []),
         *([] if owners else ["--no-owner"]),
-        *(f"--exclude-table={_quoted(schema)}.{_quoted(name)}" for schema, name in left_out),
+        *(f"--exclude-table={_quoted(schema)}.{_quoted(name)}" for schema, name in behind),
     ]
     done = subprocess.run(
         arguments,

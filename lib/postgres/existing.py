@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 
-from lib.postgres.catalog import VECTOR, excluded_relations
+from lib.postgres.catalog import VECTOR
 from lib.postgres.database import Connection
 from lib.postgres.dump import Entry
+from lib.postgres.selection import Selection
+from lib.postgres.selection import left_out as relations_left_out
 
 
 def made(entries: Iterable[Entry], source: Connection, target: Connection) -> frozenset[int]:
@@ -27,12 +29,10 @@ def made(entries: Iterable[Entry], source: Connection, target: Connection) -> fr
     return frozenset(found)
 
 
-def left_out(
-    entries: Iterable[Entry], source: Connection, exclude: tuple[str, ...]
-) -> frozenset[int]:
-    """The ids of vector indexes, of foreign keys to excluded tables, and of what needs those."""
+def left_out(entries: Iterable[Entry], source: Connection, selection: Selection) -> frozenset[int]:
+    """The ids of vector indexes, of foreign keys to tables left out, and of what needs those."""
     vectors = {row[0] for row in source.execute(_VECTOR_INDEXES, [VECTOR])}
-    gone = set(excluded_relations(source, exclude))
+    gone = relations_left_out(source, selection)
     keys = {oid for oid, schema, name in source.execute(_FOREIGN_KEYS) if (schema, name) in gone}
     found: set[int] = set()
     for entry in entries:

@@ -31,18 +31,15 @@ class Division:
         return f"copied again while writes are stopped, {size:,.1f} MB: {names}"
 
 
-def divide(source: Connection, tables: Sequence[Table], filtered: Sequence[str] = ()) -> Division:
-    """Tables that the log describes row by row, and the others.
-
-    ``filtered`` are titles of tables of which only some rows move.
-    """
+def divide(source: Connection, tables: Sequence[Table]) -> Division:
+    """Tables that the log describes row by row, and the others."""
     traits = {row[0]: row[1:] for row in source.execute(_TRAITS)}
     reasons: dict[tuple[str, str], str] = {}
     for table in tables:
         unlogged, identity, keyed, incomparable = traits[table.oid]
         if unlogged:
             reasons[table.identity] = "unlogged"
-        elif table.title in filtered:
+        elif table.condition:
             reasons[table.identity] = "only some of its rows move"
         elif identity == "f" and incomparable:
             reasons[table.identity] = f"type {incomparable} has no equality"

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind
 from lib.errors import VerificationError
-from lib.postgres import catalog, followable, replication, subscription, sync_record
+from lib.postgres import followable, replication, subscription, sync_record
 from lib.postgres.database import Connection, Database, connect
 from lib.postgres.errors import PostgresError, SchemaChanged
 from lib.postgres.lag import Follower
 from lib.postgres.online import Online
+from lib.postgres.selection import ALL, Selection, selected
 from lib.postgres.sync_record import Sync
 from lib.postgres.writes import read_only
 
@@ -32,7 +33,7 @@ class Followed:
     source: Database
     target: Database
     online: Online
-    exclude_tables: tuple[str, ...] = ()
+    selection: Selection = ALL
 
     @property
     def subject(self) -> str:
@@ -60,7 +61,7 @@ class Followed:
             subscription.refuse(target)
             sync = require_sync(target)
             slot = replication.require_slot(source, sync.name)
-            refuse_changed(source, sync, self.exclude_tables)
+            refuse_changed(source, sync, self.selection)
         return Change(ChangeKind.CREATE, self.subject, quantities={"bytes": slot.behind})
 
     def apply(self, change: Change, journal: Journal) -> None:
@@ -121,9 +122,9 @@ def require_sync(target: Connection) -> Sync:
     return sync
 
 
-def refuse_changed(source: Connection, sync: Sync, exclude_tables: tuple[str, ...]) -> None:
+def refuse_changed(source: Connection, sync: Sync, selection: Selection) -> None:
     """Raise ``SchemaChanged`` when the source's tables are not those that were copied."""
-    now = followable.shape(catalog.tables(source, exclude_tables))
+    now = followable.shape(selected(source, selection))
     if told := followable.changed(sync.shape, now):
         raise SchemaChanged(
             "The source's tables changed after they were copied:\n"

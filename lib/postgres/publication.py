@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind
 from lib.errors import VerificationError
-from lib.postgres import catalog, followable, replication
+from lib.postgres import followable, replication
 from lib.postgres.catalog import Table
 from lib.postgres.database import Connection, Database, connect
 from lib.postgres.followable import Division
 from lib.postgres.online import Online
+from lib.postgres.selection import ALL, Selection, selected
 from lib.postgres.writes import read_only
 
 
@@ -27,7 +28,7 @@ class Published:
 
     source: Database
     online: Online
-    exclude_tables: tuple[str, ...] = ()
+    selection: Selection = ALL
 
     @property
     def subject(self) -> str:
@@ -78,5 +79,5 @@ class Published:
             replication.unpublish(source, self.online.name)
 
     def _divided(self, source: Connection) -> tuple[tuple[Table, ...], Division]:
-        tables = catalog.tables(source, self.exclude_tables)
+        tables = selected(source, self.selection)
         return tables, followable.divide(source, tables)

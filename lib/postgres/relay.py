@@ -103,8 +103,13 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
 def _select(table: Table, chunk: Chunk) -> str:
     names = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.copied)
     return (
-        sql.SQL("SELECT {} FROM ONLY {} WHERE {}")
-        .format(names, table.identifier, digest.blocks(chunk.first, chunk.last))
+        sql.SQL("SELECT {} FROM ONLY {} WHERE {} AND {}")
+        .format(
+            names,
+            table.identifier,
+            digest.blocks(chunk.first, chunk.last),
+            digest.moving(table),
+        )
         .as_string(None)
     )
 

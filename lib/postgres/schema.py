@@ -17,6 +17,7 @@ from lib.postgres import dump, existing, obstacles, post_data_drops, restore
 from lib.postgres.database import Connection, Database, connect
 from lib.postgres.dump import Entry
 from lib.postgres.overlap import by_table
+from lib.postgres.selection import ALL, Selection
 
 Section = Literal["pre-data", "post-data"]
 _OWNER = re.compile(r"^ALTER SCHEMA .* OWNER TO .*;$", re.MULTILINE)
@@ -32,7 +33,7 @@ class SchemaOptions:
 
     jobs: int = 2
     owners: bool = True
-    exclude_tables: tuple[str, ...] = ()
+    selection: Selection = ALL
     pg_dump: Path | None = None
 
 
@@ -93,12 +94,12 @@ class _Section:
         entries = dump.entries(
             self.source,
             self._name,
-            self.options.exclude_tables,
+            self.options.selection,
             pg_dump=self.options.pg_dump,
             owners=self.options.owners,
         )
         with connect(self.source) as source:
-            not_ours = existing.left_out(entries, source, self.options.exclude_tables)
+            not_ours = existing.left_out(entries, source, self.options.selection)
         return tuple(entry for entry in entries if entry.id not in not_ours)
 
     def _objects(self) -> tuple[Entry, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from lib.postgres import dump, existing
 from lib.postgres.database import Database, connect, version
 from lib.postgres.dump import Entry
+from lib.postgres.selection import ALL, Selection
 
 _QUALIFIER = re.compile(r'(?:"(?:[^"]|"")+"|\b[^\W\d]\w*)\.(?=["\w])')
 
@@ -24,7 +25,7 @@ class SchemaDifference:
 def compare_schema(
     source: Database,
     target: Database,
-    exclude: tuple[str, ...] = (),
+    selection: Selection = ALL,
     *,
     pg_dump: Path | None = None,
     owners: bool = True,
@@ -34,12 +35,12 @@ def compare_schema(
 
     With ``additions`` the target may hold more: objects and grants that the source lacks.
 
-    One pg_dump describes both sides.  Extensions, vector indexes and foreign keys to excluded
-    tables are no part of it.  Statements of one object may stand in any
+    One pg_dump describes both sides.  Extensions, vector indexes and foreign keys to tables
+    left out are no part of it.  Statements of one object may stand in any
     order; between servers of different versions, views are compared without qualifiers.
     """
-    mine = _described(source, exclude, pg_dump, owners)
-    theirs = _described(target, exclude, pg_dump, owners)
+    mine = _described(source, selection, pg_dump, owners)
+    theirs = _described(target, selection, pg_dump, owners)
     with connect(source) as old, connect(target) as new:
         if version(old) != version(new):
             mine, theirs = _unqualified(mine), _unqualified(theirs)
@@ -66,13 +67,13 @@ def _unqualified(described: dict[str, str]) -> dict[str, str]:
 
 
 def _described(
-    database: Database, exclude: tuple[str, ...], pg_dump: Path | None, owners: bool
+    database: Database, selection: Selection, pg_dump: Path | None, owners: bool
 ) -> dict[str, str]:
     found: dict[str, list[str]] = defaultdict(list)
     for section in ("pre-data", "post-data"):
-        entries = dump.entries(database, section, exclude, pg_dump=pg_dump, owners=owners)
+        entries = dump.entries(database, section, selection, pg_dump=pg_dump, owners=owners)
         with connect(database) as connection:
-            unwanted = existing.left_out(entries, connection, exclude)
+            unwanted = existing.left_out(entries, connection, selection)
         for entry in entries:
             if entry.id not in unwanted:
                 found[entry.title].append(_statements(entry))

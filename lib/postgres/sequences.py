@@ -11,9 +11,9 @@ from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind, FieldChange
 from lib.errors import VerificationError
 from lib.postgres import failures
-from lib.postgres.catalog import excluded
 from lib.postgres.database import Connection, Database, connect
 from lib.postgres.errors import CopyFailed
+from lib.postgres.selection import ALL, Selection, left_out
 
 Positions = Mapping[tuple[str, str], tuple[int, bool]]
 
@@ -32,7 +32,7 @@ class Sequences:
 
     source: Database
     target: Database
-    exclude_tables: tuple[str, ...] = ()
+    selection: Selection = ALL
 
     @property
     def subject(self) -> str:
@@ -88,19 +88,15 @@ class Sequences:
 
     def _both(self) -> tuple[Positions, Positions]:
         with connect(self.source) as source, connect(self.target) as target:
-            return positions(source, self.exclude_tables), positions(target)
+            return positions(source, self.selection), positions(target)
 
 
-def positions(connection: Connection, exclude: tuple[str, ...] = ()) -> Positions:
+def positions(connection: Connection, selection: Selection = ALL) -> Positions:
     """``last_value`` and ``is_called`` of each sequence, by schema and name."""
-    names = [
-        (schema, name)
-        for schema, name, table_schema, table in connection.execute(_SEQUENCES)
-        if not excluded(schema, name, exclude)
-        and not (table and excluded(table_schema, table, exclude))
-    ]
+    out = left_out(connection, selection)
+    names = [(schema, name) for schema, name in connection.execute(_SEQUENCES)]
     found: dict[tuple[str, str], tuple[int, bool]] = {}
-    for name in names:
+    for name in (each for each in names if each not in out):
         row: Any = connection.execute(
             sql.SQL("SELECT last_value, is_called FROM {}").format(sql.Identifier(*name))
         ).fetchone()
@@ -128,11 +124,7 @@ def _shown(position: tuple[int, bool] | None) -> Any:
 
 
 _SEQUENCES = """
-SELECT n.nspname, c.relname, tn.nspname, t.relname
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
-       AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
-  LEFT JOIN pg_class t ON t.oid = d.refobjid LEFT JOIN pg_namespace tn ON tn.oid = t.relnamespace
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND NOT EXISTS (
        SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid
           AND e.deptype = 'e')

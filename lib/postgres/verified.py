@@ -59,7 +59,7 @@ class Verified:
         differing = compare_schema(
             self.source,
             self.target,
-            self.options.exclude_tables,
+            self.options.selection,
             pg_dump=self.pg_dump,
             owners=self.owners,
             additions=True,

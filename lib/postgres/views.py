@@ -9,9 +9,9 @@ from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind
 from lib.errors import VerificationError
 from lib.postgres import bookkeeping, failures
-from lib.postgres.catalog import excluded
 from lib.postgres.database import Database, connect
 from lib.postgres.errors import CopyFailed
+from lib.postgres.selection import ALL, Selection, left_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class MaterialisedViews:
 
     source: Database
     target: Database
-    exclude_tables: tuple[str, ...] = ()
+    selection: Selection = ALL
 
     @property
     def subject(self) -> str:
@@ -91,10 +91,9 @@ class MaterialisedViews:
     def _views(self) -> tuple[tuple[str, str], ...]:
         with connect(self.source) as source:
             rows = source.execute(_VIEWS).fetchall()
+            out = left_out(source, self.selection)
         return tuple(
-            (schema, name)
-            for schema, name, filled in rows
-            if filled and not excluded(schema, name, self.exclude_tables)
+            (schema, name) for schema, name, filled in rows if filled and (schema, name) not in out
         )
 
 

@@ -19,6 +19,7 @@ from lib.postgres.large_objects import LargeObjects
 from lib.postgres.roles import Roles
 from lib.postgres.schema import PostDataSchema, PreDataSchema, SchemaOptions
 from lib.postgres.schema_comparison import compare_schema
+from lib.postgres.selection import Selection
 from lib.postgres.sequences import Sequences
 from lib.postgres.verified import Verified
 from lib.postgres.views import MaterialisedViews
@@ -104,13 +105,13 @@ def test_schema_that_was_interrupted_is_finished(platform: Database, target: Dat
 def test_excluded_tables_stay_behind_with_their_keys_and_sequences(
     platform: Database, target: Database
 ) -> None:
-    exclude = ("public.short_*", "edge.*", "analytics.*", "public.agents", "public.active_agents")
-    options = SchemaOptions(exclude_tables=exclude, pg_dump=OPTIONS.pg_dump)
+    exclude = Selection(exclude=("public.short_*", "edge.*", "analytics.*", "public.agents"))
+    options = SchemaOptions(selection=exclude, pg_dump=OPTIONS.pg_dump)
     for action in (
         Roles(platform, target),
         Extensions(platform, target),
         PreDataSchema(platform, target, options),
-        CopyRows(platform, target, CopyOptions(exclude_tables=exclude)),
+        CopyRows(platform, target, CopyOptions(selection=exclude)),
         Sequences(platform, target, exclude),
         PostDataSchema(platform, target, options),
     ):
