@@ -106,8 +106,10 @@ def refuse_other(target: Connection, source: str) -> None:
 
 
 def complete(target: Connection, snapshot: str) -> None:
-    """Note that every chunk was read under ``snapshot``."""
-    target.execute(_format("UPDATE {copy} SET snapshot = %s, completed_at = now()"), [snapshot])
+    """Note that every chunk was read under ``snapshot``; with it all of them are on disk."""
+    with target.transaction():
+        target.execute("SET LOCAL synchronous_commit = on")
+        target.execute(_format("UPDATE {copy} SET snapshot = %s, completed_at = now()"), [snapshot])
 
 
 def refreshed(target: Connection) -> None:

@@ -113,6 +113,7 @@ class Finisher:
     def _session(self) -> Builder:
         if not hasattr(self._own, "builder"):
             connection = connect(self._target)
+            connection.execute("SET synchronous_commit = off")
             with self._mutex:
                 self._sessions.callback(connection.close)
                 self._connections.append(connection)

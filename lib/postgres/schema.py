@@ -59,35 +59,31 @@ class _Section:
         """The section and the database."""
         return f"{self._name} schema of {self.target.name}"
 
-    def observe(self) -> SchemaState | None:
-        """Which objects of the section the target has; None when it has none."""
+    def observe(self) -> SchemaState:
+        """Which objects of the section the target has."""
         entries = self._objects()
         with self._sessions() as (source, target):
             made = existing.made(entries, source, target)
         missing = tuple(entry.title for entry in entries if entry.id not in made)
-        if len(missing) == len(entries) and entries:
-            return None
         return SchemaState(self._name, len(made), missing)
 
     def verify(self) -> SchemaState:
         """Every object of the section is on the target."""
         state = self.observe()
-        missing = state.missing if state else ("all of them",)
-        if missing:
+        if state.missing:
             raise VerificationError(
-                f"Objects of the {self.subject} are missing: {', '.join(missing[:20])}.",
+                f"Objects of the {self.subject} are missing: {', '.join(state.missing[:20])}.",
                 remedy="run the same command again",
             )
-        assert state is not None
         return state
 
-    def _plan(self, observed: SchemaState | None, missing: tuple[Entry, ...]) -> Change:
-        if observed is not None and not observed.missing:
+    def _plan(self, observed: SchemaState | None) -> Change:
+        state = observed if observed is not None else self.observe()
+        if not state.missing:
             return Change(ChangeKind.NONE, self.subject)
-        objects = [entry for entry in missing if entry.object]
-        kind = ChangeKind.CREATE if observed is None else ChangeKind.UPDATE
-        fields = tuple(FieldChange(entry.title, None, "created") for entry in objects)
-        return Change(kind, self.subject, fields=fields, quantities={"objects": len(objects)})
+        kind = ChangeKind.UPDATE if state.there else ChangeKind.CREATE
+        fields = tuple(FieldChange(title, None, "created") for title in state.missing)
+        return Change(kind, self.subject, fields=fields, quantities={"objects": len(fields)})
 
     def _entries(self) -> tuple[Entry, ...]:
         """The entries that this migration makes at some time."""
@@ -131,7 +127,7 @@ class PreDataSchema(_Section):
     def plan(self, observed: SchemaState | None) -> Change:
         """The objects to create; raises ``Obstacle`` for what the target can't take."""
         obstacles.refuse(self.source, self.target)
-        return self._plan(observed, self._missing())
+        return self._plan(observed)
 
     def apply(self, change: Change, journal: Journal) -> None:
         """Create what is missing."""
@@ -169,7 +165,7 @@ class PostDataSchema(_Section):
 
     def plan(self, observed: SchemaState | None) -> Change:
         """The objects to create."""
-        return self._plan(observed, self._missing())
+        return self._plan(observed)
 
     def apply(self, change: Change, journal: Journal) -> None:
         """Create what is missing, several at a time; each object is there whole or not at all."""
