@@ -17,6 +17,7 @@ import pytest
 from lib.engine.changes import ChangeKind
 from lib.engine.errors import CannotUndo
 from lib.errors import VerificationError
+from lib.postgres import writes
 from lib.postgres.comparison import compare
 from lib.postgres.copying import CopyOptions, CopyRows
 from lib.postgres.cutover import Cutover, leftovers
@@ -423,6 +424,53 @@ def test_a_source_that_can_not_decode_or_loses_the_slot_is_said(
     make(move.followed)
     make(move.cutover)
     assert compare(source, target).describe() == ""
+
+
+def test_a_slot_that_waits_for_a_transaction_says_so_and_can_be_stopped(move: Move) -> None:
+    run_sql(move.target, f"create role {ROLE} login")
+    run_sql(move.target, TABLES)
+    make(move.published)
+
+    class Stop(Exception):
+        pass
+
+    class Stopping(Notes):
+        def safe_point(self) -> None:
+            if any("slot waits" in label for label, _ in self.told):
+                raise Stop
+
+    notes = Stopping()
+    with psycopg.connect(move.source.url) as open_transaction:
+        pid = open_transaction.info.backend_pid
+        open_transaction.execute("insert into events (what) values ('not yet')")
+        with pytest.raises(Stop):
+            make(move.rows, notes)
+        open_transaction.rollback()
+    (label, _), *_ = notes.told
+    assert label == f"slot waits for 1 open transactions, the oldest of process {pid}"
+    assert replication_slots(move) == []
+    make(move.rows)
+
+
+def replication_slots(move: Move) -> list[tuple[Any, ...]]:
+    return run_sql(
+        move.source,
+        "select slot_name from pg_replication_slots where database = current_database()",
+    )
+
+
+def test_a_session_that_keeps_its_locks_is_ended_after_some_patience(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writes, "LOCK_TIMEOUT", "50ms")
+    move.follow_made()
+    with psycopg.connect(move.source.url) as idle:
+        idle.execute("insert into events (what) values ('never committed')")
+        make(move.cutover)
+        with pytest.raises(psycopg.OperationalError):
+            idle.execute("select 1")
+    assert run_sql(move.target, "select count(*) from events") == [(500,)]
+    assert not may_write(move.source)
 
 
 def test_names_are_the_same_in_every_run_and_fit() -> None:
