@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from lib.postgres.catalog import Table
 
 CHUNK_BYTES = 64 << 20
+_LEAST = 1 << 20
+_TURNS = 16
 FIRST_WITH_RANGE_SCANS = 14
 
 
@@ -36,6 +38,11 @@ class Chunk:
         """The chunk as people name it."""
         end = "end" if self.last is None else self.last
         return f"{self.schema}.{self.name} [{self.first}..{end}]"
+
+
+def chunk_size(total: int, workers: int, most: int) -> int:
+    """How large chunks are: each worker has many turns, so that all end at about the same time."""
+    return min(most, max(_LEAST, total // (workers * _TURNS)))
 
 
 def cut(table: Table, version: int, chunk_bytes: int = CHUNK_BYTES) -> tuple[Chunk, ...]:

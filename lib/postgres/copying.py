@@ -22,7 +22,7 @@ from lib.postgres import (
 )
 from lib.postgres.bookkeeping import Copied
 from lib.postgres.catalog import Table
-from lib.postgres.chunks import CHUNK_BYTES, Chunk, cut
+from lib.postgres.chunks import CHUNK_BYTES, Chunk, chunk_size, cut
 from lib.postgres.comparison import CompareOptions, compare
 from lib.postgres.database import Connection, Database, connect, version
 from lib.postgres.errors import ForeignRows
@@ -42,7 +42,8 @@ from lib.postgres.writes import read_only
 class CopyOptions:
     """How rows are copied.
 
-    ``workers`` is the number of session pairs; ``rate`` bounds bytes per second (0: unbounded);
+    ``workers`` is the number of session pairs; ``chunk_bytes`` the most that one carries at a time;
+    ``rate`` bounds bytes per second (0: unbounded);
     ``refresh`` brings a copy that is complete up to date with the source once more.
     """
 
@@ -262,7 +263,9 @@ class CopyRows:
         known = {each.chunk.table for each in bookkeeping.chunks(target)}
         new = [table for table in tables if table.identity not in known]
         copied_tables.refuse_filled(target, new)
-        planned = [c for t in new for c in cut(t, version(source), self.options.chunk_bytes)]
+        total = sum(table.bytes for table in tables)
+        size = chunk_size(total, self.options.workers, self.options.chunk_bytes)
+        planned = [chunk for t in new for chunk in cut(t, version(source), size)]
         bookkeeping.add(target, planned)
 
     def _adopt(

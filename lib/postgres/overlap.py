@@ -90,7 +90,7 @@ class Finisher:
                 connection.cancel_safe()
 
     def _begin(self, table: Table) -> None:
-        entries = self._planned.result().get(table.identity, [])
+        entries = sorted(self._planned.result().get(table.identity, []), key=_quick)
         left = len(entries)
 
         def build(entry: Entry) -> None:
@@ -120,6 +120,11 @@ class Finisher:
             self._own.builder = Builder(connection)
         builder: Builder = self._own.builder
         return builder
+
+
+def _quick(entry: Entry) -> bool:
+    """B-trees take the least time: they come last, so that no long build is left at the end."""
+    return entry.type == "CONSTRAINT" or " USING btree " in entry.statements
 
 
 def by_table(source: Connection, entries: Iterable[Entry]) -> dict[Identity, list[Entry]]:
