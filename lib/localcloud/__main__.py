@@ -37,6 +37,12 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("stop", parents=[common], help="stop the server and its instances")
     reset = commands.add_parser("reset", parents=[common], help="remove all resources")
     reset.add_argument("--yes", action="store_true", help="do not ask")
+    calls = commands.add_parser(
+        "calls", parents=[common], help="how often each method was called",
+        description="Calls by method since the last reset, those that change something apart "
+        "from those that read; refused calls count too. A dry run must leave the first empty.",
+    )  # fmt: skip
+    calls.add_argument("--reset", action="store_true", help="count from zero after printing")
     token = commands.add_parser("token", parents=[common], help="a principal's bearer token")
     token.add_argument("--principal", required=True, metavar="user:NAME@DOMAIN")
     return parser
@@ -57,6 +63,8 @@ def _run(options: argparse.Namespace, state: Path) -> int:
             print("stopped" if lifecycle.stop(state) else "was not running", file=sys.stderr)
         case "reset":
             return _reset(options, state)
+        case "calls":
+            _calls(options, state)
         case "token":
             print(lifecycle.token(state, options.principal))
     return 0
@@ -86,6 +94,27 @@ def _status(options: argparse.Namespace, state: Path) -> int:
         for found in resources:
             print("  " + "  ".join(filter(None, found.values())))
     return 0 if serving else 3
+
+
+def _calls(options: argparse.Namespace, state: Path) -> None:
+    from dataclasses import asdict
+
+    from lib.localcloud.calls import Calls
+    from lib.localcloud.rehearsal import Rehearsal
+
+    rehearsal = Rehearsal(state)
+    calls = Calls(rehearsal)
+    counts = calls.counts()
+    if options.reset:
+        calls.reset()
+    rehearsal.close()
+    if options.json:
+        print(json.dumps(asdict(counts)))
+        return
+    for title, by_method in (("change", counts.mutating), ("read", counts.reading)):
+        print(f"{sum(by_method.values())} calls that {title}")
+        for method, number in by_method.items():
+            print(f"  {number:6}  {method}")
 
 
 def _reset(options: argparse.Namespace, state: Path) -> int:

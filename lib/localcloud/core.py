@@ -12,9 +12,11 @@ from google.protobuf.message import Message
 
 from lib.localcloud import errors
 from lib.localcloud.addresses import Addresses
+from lib.localcloud.calls import Calls
 from lib.localcloud.contract import Method
 from lib.localcloud.iam import RESOURCE_MANAGER, Identities, Policies
 from lib.localcloud.operations import Finish, Operations, standard_metadata
+from lib.localcloud.rehearsal import Rehearsal
 from lib.localcloud.store import OperationRow, Store
 
 if TYPE_CHECKING:
@@ -60,12 +62,20 @@ class Core:
         self.identities = Identities(self.store)
         self.policies = Policies(self.store)
         self.addresses = Addresses(self.store, subnet)
+        self.rehearsal = Rehearsal(state)
+        self.calls = Calls(self.rehearsal)
         self.operations = Operations(
             self.store, operation_seconds, self._work, self._fail, self._metadata
         )
         self._services: dict[str, Service] = {}
         self._loading = threading.RLock()
         self._guards: dict[str, threading.RLock] = {}
+
+    def close(self) -> None:
+        """Take up no more operations and close the files."""
+        self.operations.stop()
+        self.store.close()
+        self.rehearsal.close()
 
     def service(self, name: str) -> "Service | None":
         """The service of that protobuf name, loaded now if it was not; None if there is none."""

@@ -218,8 +218,7 @@ def _halt_left(state: Path) -> bool:
 
     core = Core(state, subnet(state))
     Supervisor(core).halt()
-    core.operations.stop()
-    core.store.close()
+    core.close()
     return False
 
 
@@ -234,8 +233,7 @@ def reset(state: Path) -> None:
 
         core = Core(state, subnet(state))
         Supervisor(core).discard()
-        core.operations.stop()
-        core.store.close()
+        core.close()
     shutil.rmtree(state)
 
 
@@ -259,8 +257,7 @@ def resources(state: Path) -> list[dict[str, str]]:
                         "process": ("running" if kind.alive(pb) else "down") if kind.backed else "",
                     }
                 )
-    core.operations.stop()
-    core.store.close()
+    core.close()
     return found
 
 

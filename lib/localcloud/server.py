@@ -44,6 +44,7 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _answer(self, service: Service, rpc: str, body: bytes, context: Any) -> bytes:
         method = service.method(rpc)
         assert method is not None
+        self._core.calls.count(f"{service.name}/{rpc}")
         try:
             header = dict(context.invocation_metadata()).get("authorization", "")
             principal = self._core.identities.principal(header)
@@ -107,7 +108,7 @@ class Server:
         self._supervisor.stop()
         self._core.operations.stop()
         self._supervisor.halt()
-        self._core.store.close()
+        self._core.close()
 
     def token(self, principal: str) -> str:
         """The bearer token of a principal."""

@@ -1,0 +1,40 @@
+"""The counter of calls, by which a test shows that a dry run changes nothing."""
+
+import json
+
+import pytest
+
+from lib.localcloud import contract
+from lib.localcloud.calls import mutates
+from tests.localcloud.conftest import CLIENTS, Server, code_of
+
+
+def test_calls_are_counted_by_method_and_changing_ones_apart(fresh: Server) -> None:
+    fresh.start()
+    project = fresh.new_project("redis")
+    client = fresh.client("redis")
+    fresh.command("calls", "--reset")
+    name = f"projects/{project}/locations/us-central1/instances/none"
+    for _ in range(3):
+        assert code_of(lambda: client.get_instance(name=name)) == "NOT_FOUND"
+    assert code_of(lambda: client.delete_instance(name=name)) == "NOT_FOUND"
+    service = "google.cloud.redis.v1.CloudRedis"
+    expected = {
+        "reading": {f"{service}/GetInstance": 3},
+        "mutating": {f"{service}/DeleteInstance": 1},
+    }
+    assert json.loads(fresh.command("calls", "--json")) == expected
+    fresh.kill()
+    assert json.loads(fresh.command("calls", "--json", "--reset")) == expected
+    assert "0 calls that change" in fresh.command("calls")
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_what_an_operation_answers_changes_something(name: str) -> None:
+    package, service, kind = CLIENTS[name]
+    methods = contract.load(f"google.cloud.{package}.services.{service}", kind).methods.values()
+    for method in methods:
+        if method.is_operation:
+            assert mutates(method.name), method.name
+        if method.name.startswith(("Get", "List", "Search", "Test")):
+            assert not mutates(method.name), method.name
