@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from lib.errors import MigrationError
-from lib.localcloud import lifecycle
+from lib.localcloud import faults_command, lifecycle
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         "from those that read; refused calls count too. A dry run must leave the first empty.",
     )  # fmt: skip
     calls.add_argument("--reset", action="store_true", help="count from zero after printing")
+    faults_command.add_to(commands, common)
     token = commands.add_parser("token", parents=[common], help="a principal's bearer token")
     token.add_argument("--principal", required=True, metavar="user:NAME@DOMAIN")
     return parser
@@ -65,6 +66,8 @@ def _run(options: argparse.Namespace, state: Path) -> int:
             return _reset(options, state)
         case "calls":
             _calls(options, state)
+        case "faults":
+            faults_command.run(options, state)
         case "token":
             print(lifecycle.token(state, options.principal))
     return 0

@@ -14,6 +14,7 @@ from lib.localcloud import errors
 from lib.localcloud.addresses import Addresses
 from lib.localcloud.calls import Calls
 from lib.localcloud.contract import Method
+from lib.localcloud.faults import Faults
 from lib.localcloud.iam import RESOURCE_MANAGER, Identities, Policies
 from lib.localcloud.operations import Finish, Operations, standard_metadata
 from lib.localcloud.rehearsal import Rehearsal
@@ -60,10 +61,11 @@ class Core:
         self.state = state
         self.store = Store(state / "state.db")
         self.identities = Identities(self.store)
-        self.policies = Policies(self.store)
-        self.addresses = Addresses(self.store, subnet)
         self.rehearsal = Rehearsal(state)
         self.calls = Calls(self.rehearsal)
+        self.faults = Faults(self.rehearsal)
+        self.policies = Policies(self.store, self.faults)
+        self.addresses = Addresses(self.store, subnet)
         self.operations = Operations(
             self.store, operation_seconds, self._work, self._fail, self._metadata
         )

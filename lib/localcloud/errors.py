@@ -156,3 +156,13 @@ def unimplemented(message: str) -> RpcError:
 def internal(message: str) -> RpcError:
     """INTERNAL: something behind the API failed; the message says what."""
     return RpcError(code_pb2.INTERNAL, message)
+
+
+def behind(error: MigrationError) -> RpcError:
+    """INTERNAL for a failure of what runs behind the API; its remedy travels as help."""
+    text = error.what + (f" (expected: {error.expected})" if error.expected else "")
+    details = []
+    if error.remedy:
+        link = error_details_pb2.Help.Link(description=error.remedy)
+        details.append(error_details_pb2.Help(links=[link]))
+    return RpcError(code_pb2.INTERNAL, text, *details)

@@ -10,6 +10,7 @@ from typing import Final
 from google.iam.v1 import policy_pb2
 
 from lib.localcloud import errors
+from lib.localcloud.faults import Faults
 from lib.localcloud.names import parent_of
 from lib.localcloud.store import Store
 
@@ -130,8 +131,9 @@ class Policies:
     cloud does not evaluate them.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, faults: Faults) -> None:
         self._store = store
+        self._faults = faults
 
     def get(self, service: str, resource: str) -> policy_pb2.Policy:
         """The policy set on the resource itself, with its etag."""
@@ -168,6 +170,11 @@ class Policies:
 
     def allowed(self, principal: str, permission: str, service: str, resource: str) -> bool:
         """Whether the principal has the permission on the resource or on something above it."""
+        if self._faults.withdrawn(permission, resource, count=False):
+            return False
+        return self._granted(principal, permission, service, resource)
+
+    def _granted(self, principal: str, permission: str, service: str, resource: str) -> bool:
         if principal == OWNER:
             return True
         for owner, name in self._line(service, resource):
@@ -180,7 +187,8 @@ class Policies:
 
     def require(self, principal: str, permission: str, service: str, resource: str) -> None:
         """PERMISSION_DENIED unless allowed."""
-        if not self.allowed(principal, permission, service, resource):
+        withdrawn = self._faults.withdrawn(permission, resource, count=True)
+        if withdrawn or not self._granted(principal, permission, service, resource):
             raise errors.denied(permission, f"//{service}/{resource}")
 
     def _line(self, service: str, resource: str) -> list[tuple[str, str]]:

@@ -1,12 +1,15 @@
 """Long-running operations that survive a kill: accepted in a transaction, resumed at start."""
 
+import json
 import logging
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
@@ -20,6 +23,27 @@ log = logging.getLogger(__name__)
 
 Finish = Callable[[], Message]
 Work = Callable[[OperationRow], Finish]
+SCOPE: Final = "mishap"
+
+
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """What a fault does to one operation; ``error`` is a ``google.rpc.Status`` as hexadecimal."""
+
+    effect: str
+    when: str
+    fault: int
+    error: str
+
+    @property
+    def told(self) -> errors.RpcError:
+        """The error that the operation ends with."""
+        status = status_pb2.Status.FromString(bytes.fromhex(self.error))
+        return errors.RpcError(status.code, status.message)
+
+
+mishap_of_this_call: ContextVar[Mishap | None] = ContextVar("mishap", default=None)
+"""Set around a call whose operation a fault strikes."""
 
 
 class Operations:
@@ -53,7 +77,31 @@ class Operations:
         """Keep a new operation; call in the transaction that changes its resource."""
         row = OperationRow(name, service, rpc, kind, target, payload, time.time(), None, None, None)
         self._store.put_operation(row)
+        mishap = mishap_of_this_call.get()
+        if mishap is not None:
+            self._store.put_fact(SCOPE, name, json.dumps(asdict(mishap)).encode())
         return row
+
+    def mishap(self, name: str) -> Mishap | None:
+        """What a fault does to the operation of that name."""
+        told = self._store.fact(SCOPE, name)
+        return Mishap(**json.loads(told)) if told else None
+
+    def lost(self, name: str) -> bool:
+        """Whether nobody is to know the operation any more."""
+        mishap = self.mishap(name)
+        return mishap is not None and mishap.effect == "operation-lost"
+
+    def release(self, stands: Callable[[int], bool]) -> None:
+        """Let hanging operations go on whose fault does not stand any more."""
+        for name in self._store.facts(SCOPE):
+            mishap = self.mishap(name)
+            row = self._store.operation(name)
+            if mishap is None or mishap.effect != "operation-hangs" or stands(mishap.fault):
+                continue
+            self._store.drop_fact(SCOPE, name)
+            if row is not None and row.done is None:
+                self.begin(row)
 
     def begin(self, row: OperationRow) -> None:
         """Start working; call after the transaction that accepted the operation."""
@@ -97,18 +145,27 @@ class Operations:
         return operation
 
     def _run(self, row: OperationRow) -> None:
+        mishap = self.mishap(row.name)
+        if mishap is not None and mishap.effect == "operation-hangs":
+            return
         try:
+            if mishap is not None and mishap.when == "before":
+                raise mishap.told
             finish = self._work(row)
             self._stopping.wait(max(0.0, row.created + self._seconds - time.time()))
             if self._stopping.is_set():
                 return
             with self._store.transaction():
                 response = packed(finish())
-                self._store.finish_operation(row.name, time.time(), None, response)
+                failed = mishap is not None and mishap.effect == "operation-fails"
+                told = bytes.fromhex(mishap.error) if mishap is not None and failed else None
+                self._store.finish_operation(
+                    row.name, time.time(), told, None if failed else response
+                )
         except errors.RpcError as error:
             self._failed(row, error)
         except MigrationError as error:
-            self._failed(row, errors.internal(str(error)))
+            self._failed(row, errors.behind(error))
         except Exception as error:
             log.exception("operation %s on %s failed", row.rpc, row.target)
             self._failed(row, errors.internal(f"{type(error).__name__}: {error}"))

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc  # type: ignore[import-untyped]
-from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from lib.errors import MigrationError
 from lib.localcloud import certificates, errors
-from lib.localcloud.core import Call, Core
+from lib.localcloud.contract import Method
+from lib.localcloud.core import Core
+from lib.localcloud.dispatch import answer
+from lib.localcloud.mishap import cut_connection
 from lib.localcloud.service import Service
 from lib.localcloud.supervisor import Supervisor
 
@@ -35,39 +36,28 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
         """A handler for the path, or None: the client then sees UNIMPLEMENTED."""
         owner, _, rpc = details.method.strip("/").rpartition("/")
         service = self._core.service(owner)
-        if service is None or service.method(rpc) is None:
+        method = service.method(rpc) if service is not None else None
+        if service is None or method is None:
             return None
         return grpc.unary_unary_rpc_method_handler(
-            lambda body, context: self._answer(service, rpc, body, context)
+            lambda body, context: self._answer(service, method, body, context)
         )
 
-    def _answer(self, service: Service, rpc: str, body: bytes, context: Any) -> bytes:
-        method = service.method(rpc)
-        assert method is not None
-        self._core.calls.count(f"{service.name}/{rpc}")
+    def _answer(self, service: Service, method: Method, body: bytes, context: Any) -> bytes:
+        header = dict(context.invocation_metadata()).get("authorization", "")
         try:
-            header = dict(context.invocation_metadata()).get("authorization", "")
-            principal = self._core.identities.principal(header)
-            request = method.request.FromString(body)
-            response = service.handle(Call(self._core, principal, method), request)
-            answer: bytes = response.SerializeToString()
-            return answer
+            response = answer(
+                self._core,
+                service,
+                method,
+                lambda: method.request.FromString(body),
+                header,
+                lambda: cut_connection(context.peer()),
+            )
         except errors.RpcError as error:
-            log.info("%s: %s", rpc, error.message)
-            _abort(context, error)
-        except DecodeError:
-            _abort(context, errors.invalid("request", "the request cannot be decoded"))
-        except MigrationError as error:
-            log.warning("%s: %s", rpc, error)
-            _abort(context, errors.internal(str(error)))
-        except Exception as error:
-            log.exception("%s failed", rpc)
-            _abort(context, errors.internal(f"{type(error).__name__}: {error}"))
-        raise AssertionError("abort returns never")
-
-
-def _abort(context: Any, error: errors.RpcError) -> None:
-    context.abort_with_status(rpc_status.to_status(error.status))
+            context.abort_with_status(rpc_status.to_status(error.status))
+        content: bytes = response.SerializeToString()
+        return content
 
 
 class Server:

@@ -33,6 +33,20 @@ class Service:
         """The allow policies of the whole cloud."""
         return self.core.policies
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What people call the service: protobuf name, class, host, short name."""
+        return self.name, self.name.rpartition(".")[2], self.title, self.title.partition(".")[0]
+
+    def subject(self, rpc: str, request: Any) -> str:
+        """The full name of the resource that a call is about, also of one to be created."""
+        name = _name_in(request)
+        for kind in self.of_kind.values():
+            own_id = getattr(request, f"{kind.field}_id", "")
+            if rpc == f"Create{kind.name}" and own_id:
+                name = f"{name}/{kind.collection}/{own_id}"
+        return self.core.canonical(name)
+
     def method(self, rpc: str) -> contract.Method | None:
         """The RPC as the client knows it, or None where the API does not have it."""
         return self.api.methods.get(rpc)

@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +65,9 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
         self._depth = 0
+        self._path = path
+        self._past: dict[int, sqlite3.Connection] = {}
+        self._reading = threading.local()
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -88,7 +91,38 @@ class Store:
     def close(self) -> None:
         """Close the file; calls after this fail."""
         with self._lock:
+            self.keep(())
             self._db.close()
+
+    # the past, for stale reads
+
+    def keep(self, moments: Collection[int]) -> None:
+        """Keep the state as it is now under each new number, and forget the numbers left out."""
+        with self._lock:
+            for number in [each for each in self._past if each not in moments]:
+                self._past.pop(number).close()
+            for number in moments:
+                if number not in self._past:
+                    past = sqlite3.connect(
+                        self._path, check_same_thread=False, isolation_level=None
+                    )
+                    past.execute("BEGIN")
+                    past.execute("SELECT 1 FROM resources LIMIT 1").fetchall()  # pins the snapshot
+                    self._past[number] = past
+
+    @contextmanager
+    def as_it_was(self, number: int) -> Iterator[None]:
+        """This thread reads the state that was kept under ``number``."""
+        before = getattr(self._reading, "past", None)
+        self._reading.past = self._past.get(number, before)
+        try:
+            yield
+        finally:
+            self._reading.past = before
+
+    @property
+    def _read(self) -> sqlite3.Connection:
+        return getattr(self._reading, "past", None) or self._db
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -114,7 +148,7 @@ class Store:
     def get(self, service: str, name: str) -> Row | None:
         """The resource of that name."""
         with self._lock:
-            row = self._db.execute(
+            row = self._read.execute(
                 "SELECT service, name, kind, body, generation FROM resources"
                 " WHERE service = ? AND name = ?",
                 (service, name),
@@ -142,7 +176,7 @@ class Store:
     ) -> list[Row]:
         """Resources of a kind below ``parent`` (None: anywhere) by name, from ``after`` on."""
         with self._lock:
-            rows = self._db.execute(
+            rows = self._read.execute(
                 "SELECT service, name, kind, body, generation FROM resources"
                 " WHERE service = ? AND kind = ? AND (? IS NULL OR parent = ?) AND name > ?"
                 " ORDER BY name LIMIT ?",
@@ -153,7 +187,7 @@ class Store:
     def uses(self, service: str) -> bool:
         """Whether a service has any resource."""
         with self._lock:
-            found = self._db.execute(
+            found = self._read.execute(
                 "SELECT 1 FROM resources WHERE service = ? LIMIT 1", (service,)
             ).fetchone()
         return found is not None
@@ -202,7 +236,7 @@ class Store:
 
     def _operations(self, condition: str, *values: object) -> list[OperationRow]:
         with self._lock:
-            rows = self._db.execute(
+            rows = self._read.execute(
                 f"SELECT * FROM operations WHERE {condition} ORDER BY created, name",  # noqa: S608
                 values,
             ).fetchall()
@@ -211,7 +245,7 @@ class Store:
     def request(self, service: str, request_id: str) -> tuple[str, str, str] | None:
         """``(rpc, digest, operation)`` of a request id that was used before."""
         with self._lock:
-            row = self._db.execute(
+            row = self._read.execute(
                 "SELECT rpc, digest, operation FROM requests WHERE service = ? AND id = ?",
                 (service, request_id),
             ).fetchone()
@@ -232,7 +266,7 @@ class Store:
     def fact(self, scope: str, key: str) -> bytes | None:
         """A small value under ``(scope, key)``."""
         with self._lock:
-            row = self._db.execute(
+            row = self._read.execute(
                 "SELECT value FROM facts WHERE scope = ? AND key = ?", (scope, key)
             ).fetchone()
         return bytes(row[0]) if row else None
@@ -242,7 +276,7 @@ class Store:
         with self._lock:
             return {
                 key: bytes(value)
-                for key, value in self._db.execute(
+                for key, value in self._read.execute(
                     "SELECT key, value FROM facts WHERE scope = ? ORDER BY key", (scope,)
                 )
             }

@@ -61,6 +61,7 @@ class Supervisor:
     def _watch(self) -> None:
         while not self._stopping.wait(INTERVAL_SECONDS):
             try:
+                self._core.operations.release(self._core.faults.stands)
                 self.revive()
             except Exception:
                 log.exception("supervision failed")

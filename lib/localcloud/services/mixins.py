@@ -14,6 +14,7 @@ from lib.localcloud.core import SERVICES, Call, Core
 from lib.localcloud.locations import REGIONS
 from lib.localcloud.paging import read_token, write_token
 from lib.localcloud.service import Service
+from lib.localcloud.store import OperationRow
 
 
 class _Mixin(Service):
@@ -49,13 +50,22 @@ class OperationsService(_Mixin):
 
     def GetOperation(self, _call: Call, request: Any) -> Message:
         """An operation as it is now."""
+        return self.core.operations.message(self._known(request.name))
+
+    def _known(self, name: str) -> OperationRow:
+        row = self.core.store.operation(name)
+        if row is None or self.core.operations.lost(name):
+            raise errors.not_found(name, "Operation")
+        return row
+
+    def subject(self, rpc: str, request: Any) -> str:
+        """What the operation works on."""
         row = self.core.store.operation(request.name)
-        if row is None:
-            raise errors.not_found(request.name, "Operation")
-        return self.core.operations.message(row)
+        return row.target if row is not None else super().subject(rpc, request)
 
     def WaitOperation(self, _call: Call, request: Any) -> Message:
         """An operation once it is done, or as it is after the timeout (at most 60 s)."""
+        self._known(request.name)
         seconds = request.timeout.ToTimedelta().total_seconds() or 60.0
         return self.core.operations.message(
             self.core.operations.wait(request.name, min(seconds, 60.0))
@@ -68,7 +78,8 @@ class OperationsService(_Mixin):
         prefix = request.name.removesuffix("/operations") + "/operations/"
         after = read_token(request.page_token)
         rows = self.core.store.operations(None, prefix.lstrip("/"))
-        rows = sorted((row for row in rows if row.name > after), key=lambda row: row.name)
+        known = (row for row in rows if not self.core.operations.lost(row.name))
+        rows = sorted((row for row in known if row.name > after), key=lambda row: row.name)
         size = request.page_size or 100
         response = operations_pb2.ListOperationsResponse()
         response.operations.extend(self.core.operations.message(row) for row in rows[:size])
@@ -78,9 +89,7 @@ class OperationsService(_Mixin):
 
     def DeleteOperation(self, _call: Call, request: Any) -> Message:
         """Forget an operation that is done."""
-        row = self.core.store.operation(request.name)
-        if row is None:
-            raise errors.not_found(request.name, "Operation")
+        row = self._known(request.name)
         if row.done is None:
             raise errors.failed_precondition(request.name, "the operation is under way")
         self.core.store.delete_operation(request.name)

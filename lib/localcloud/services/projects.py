@@ -59,6 +59,17 @@ class Projects(Service):
         with self.core.store.transaction():
             return super().handle(call, request)
 
+    def subject(self, rpc: str, request: Any) -> str:
+        """The project, also one that is to be created."""
+        if rpc == "CreateProject":
+            return f"projects/{request.project.project_id}"
+        return super().subject(rpc, request)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The API's own names; calls of it need no enabled API."""
+        return *super().names, "cloudresourcemanager.googleapis.com", "cloudresourcemanager"
+
     def GetProject(self, call: Call, request: Any) -> Message:
         """A project by id or number; a missing one is a denied one."""
         return self._visible(call, request.name, "get")[1]

@@ -35,6 +35,14 @@ class ServiceAccounts(Service):
         """The only kind."""
         return self.of_kind["ServiceAccount"]
 
+    def subject(self, rpc: str, request: Any) -> str:
+        """The account, also one that is to be created."""
+        if rpc == "CreateServiceAccount":
+            project = self.core.canonical(request.name)
+            email = f"{request.account_id}@{project.partition('/')[2]}.iam.gserviceaccount.com"
+            return f"{project}/serviceAccounts/{email}"
+        return super().subject(rpc, request)
+
     def CreateServiceAccount(self, call: Call, request: Any) -> Message:
         """Create an account ``ID@PROJECT.iam.gserviceaccount.com``."""
         parent = self.accounts.canonical(request.name, PROJECT, "name")

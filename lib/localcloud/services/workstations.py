@@ -165,8 +165,11 @@ class Workstations(Kind):
             return super().work(row)
         return lambda: self.settle(row.target, pb)
 
-    def failed(self, row: OperationRow, _error: errors.RpcError) -> None:
-        """A workstation that did not start is stopped."""
+    def failed(self, row: OperationRow, error: errors.RpcError) -> None:
+        """A workstation that did not start is stopped; one that was not made is not there."""
+        if row.rpc == "CreateWorkstation":
+            super().failed(row, error)
+            return
         pb = self.find(row.target)
         if pb is not None:
             if row.rpc in ("StartWorkstation", "StopWorkstation"):
