@@ -82,6 +82,7 @@ class ServiceAccounts(Service):
         """Change display name or description."""
         with self.core.store.transaction():
             pb = self._target(call, request.service_account.name, "update")
+            self.accounts.require_etag(pb, request.service_account)
             paths = masks.paths(request.update_mask, request.service_account)
             for path in paths:
                 if path not in ("display_name", "description"):
