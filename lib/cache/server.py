@@ -196,24 +196,25 @@ class Link:
     def _failure(self, error: Exception) -> Exception:
         """The expected failure that an error of the library or of the server stands for."""
         where = self.server.address
-        words = str(error).partition(" ")[0]
+        said = str(error).rstrip(".")
+        words = said.partition(" ")[0]
         if words in ("NOAUTH", "WRONGPASS", "NOPERM"):
             self.close()
             return AccessRefused(
-                f"The Redis server at {where} refuses access: {error}.",
+                f"The Redis server at {where} refuses access: {said}.",
                 expected="a user and password that may read and write every key",
                 remedy="correct the user name or the password (source.redis_password_env)",
             )
         if isinstance(error, OSError) or words in ("LOADING", "TRYAGAIN", "MASTERDOWN"):
             self.close()
             return ServerUnreachable(
-                f"The Redis server at {where} can't be reached: {error}.",
+                f"The Redis server at {where} can't be reached: {said}.",
                 expected="a Redis server that accepts connections there",
                 remedy="start it, or correct the URL; check firewall and network; then run again",
             )
         if words == "OOM":
             return ServerRefused(
-                f"The Redis server at {where} is full: {error}.",
+                f"The Redis server at {where} is full: {said}.",
                 expected="memory for every key of the source",
                 remedy="give the instance more memory (redis.memory_gb), then run again",
             )

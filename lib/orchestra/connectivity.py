@@ -41,7 +41,7 @@ def write_and_read_redis(platform: Platform, step: Any) -> str:
             client.delete(key)
     except redis.RedisError as error:
         raise VerificationError(
-            f"Redis at {url} does not take a write: {error}.",
+            f"Redis at {url} does not take a write: {str(error).rstrip('.')}.",
             expected="a write that is read back",
             remedy="see whether the instance is READY and AUTH is what Secret Manager holds",
         ) from error

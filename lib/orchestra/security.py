@@ -62,7 +62,9 @@ def redis_refuses_without_password(platform: Platform, step: Any) -> str:
     except redis.AuthenticationError:
         return "Redis refuses who has no password"
     except redis.RedisError as error:
-        raise VerificationError(f"Redis at {url} does not answer: {error}.") from error
+        raise VerificationError(
+            f"Redis at {url} does not answer: {str(error).rstrip('.')}."
+        ) from error
     raise VerificationError(f"Redis at {url} answers without a password.")
 
 
