@@ -11,6 +11,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
+from google_cloud_page import google_cloud  # noqa: E402
 from settings_page import settings  # noqa: E402
 
 import lib  # noqa: E402
@@ -130,7 +131,11 @@ def main() -> int:
     """Write, or with ``--check`` compare and exit 1 where a page is out of date."""
     parser = argparse.ArgumentParser(description="Write the pages that are made from code.")
     parser.add_argument("--check", action="store_true", help="only say whether they are current")
-    pages = {PAGE.name: troubleshooting(), "settings.md": settings()}
+    pages = {
+        PAGE.name: troubleshooting(),
+        "settings.md": settings(),
+        "google-cloud.md": google_cloud(),
+    }
     if not parser.parse_args().check:
         for name, text in pages.items():
             (DOCS / name).write_text(text, encoding="utf-8")
