@@ -107,6 +107,7 @@ class Details:
     quotas: tuple[str, ...] = ()
     preconditions: tuple[tuple[str, str], ...] = ()
     links: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,7 @@ def read_details(error: Any) -> Details:
     quotas: list[str] = []
     preconditions: list[tuple[str, str]] = []
     links: list[str] = []
+    hints: list[str] = []
     for detail in (*error.details, *_operation_details(error)):
         name = type(detail).__name__
         if name == "ErrorInfo":
@@ -167,9 +169,16 @@ def read_details(error: Any) -> Details:
         elif name == "PreconditionFailure":
             preconditions += [(v.type, v.description) for v in detail.violations]
         elif name == "Help":
-            links += [link.url for link in detail.links]
+            links += [link.url for link in detail.links if link.url]
+            hints += [link.description for link in detail.links if not link.url]
     return Details(
-        reason, metadata, tuple(violated), tuple(quotas), tuple(preconditions), tuple(links)
+        reason,
+        metadata,
+        tuple(violated),
+        tuple(quotas),
+        tuple(preconditions),
+        tuple(links),
+        tuple(hints),
     )
 
 
@@ -255,10 +264,13 @@ def _by_code(error: Any, message: str, details: Details, situation: Situation) -
             remedy=_precondition_remedy(message, situation),
         )
     if isinstance(error, api.GatewayTimeout | api.Cancelled):
-        return TookTooLong(
+        late = TookTooLong(
             f"{subject}: no answer in time: {message}",
             remedy="run again: it looks first whether the work was done",
         )
+        # Trying again looks first, so a call that took effect unheard is not made twice.
+        late.transient = isinstance(error, api.GatewayTimeout)
+        return late
     if isinstance(error, api.BadRequest):
         return InvalidRequest(
             f"{subject}: refused: {'; '.join(details.fields) or message}",
@@ -267,7 +279,7 @@ def _by_code(error: Any, message: str, details: Details, situation: Situation) -
         )
     if isinstance(error, api.MethodNotImplemented):
         return InvalidRequest(f"{subject}: the target does not support this call: {message}")
-    return _unavailable(message, situation)
+    return _unavailable(message, situation, details.hints)
 
 
 def _forbidden(message: str, details: Details, situation: Situation) -> CloudError:
@@ -306,12 +318,12 @@ def _unauthenticated(message: str, situation: Situation) -> CloudError:
     )
 
 
-def _unavailable(message: str, situation: Situation) -> CloudError:
+def _unavailable(message: str, situation: Situation, hints: tuple[str, ...] = ()) -> CloudError:
     here = "run: python -m lib.localcloud status, and start it if it is not running"
     there = "look at https://status.cloud.google.com and the network, then run again"
     return Unavailable(
         f"{situation.subject}: the service is not available: {message}",
-        remedy=here if situation.target == "embedded" else there,
+        remedy="; ".join(hints) or (here if situation.target == "embedded" else there),
     )
 
 
@@ -325,6 +337,16 @@ def _precondition_remedy(message: str, situation: Situation) -> str:
             f"--network=NETWORK --project={situation.project or 'PROJECT_ID'}"
         )
     return "make it true, then run again"
+
+
+def after_failure(details: Details, situation: Situation) -> str:
+    """What to do about an operation, or a resource, that ended in failure."""
+    look = (
+        "read server.log in the state folder that python -m lib.localcloud status names"
+        if situation.target == "embedded"
+        else "look at the resource in the console"
+    )
+    return "; ".join(details.hints) or f"run again; if it fails the same way, {look}"
 
 
 def _first(pattern: str, text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from lib.cloud.clients import Clients
 from lib.cloud.errors import Situation, told
 from lib.cloud.kind import MADE_BY, Kind, always_ready
+from lib.cloud.operations import patiently
 from lib.cloud.resource import Resource
 from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind, FieldChange
@@ -186,6 +187,7 @@ class Grant:
         # Version 3 or the conditions of other bindings would be lost in the write.
         policy = self._client.get_iam_policy(
             request={"resource": self.resource, "options": {"requested_policy_version": 3}},
+            retry=patiently(self._clients.target.polling),
             timeout=self._clients.target.polling.call,
         )
         if any(each.HasField("condition") for each in policy.bindings):
@@ -203,7 +205,9 @@ class Grant:
     def _project_exists(self) -> bool:
         id = self.resource.removeprefix("projects/")
         found = self._client.search_projects(
-            request={"query": f"id:{id}"}, timeout=self._clients.target.polling.call
+            request={"query": f"id:{id}"},
+            retry=patiently(self._clients.target.polling),
+            timeout=self._clients.target.polling.call,
         )
         return any(each.project_id == id for each in found)
 

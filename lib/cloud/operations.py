@@ -4,7 +4,15 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from lib.cloud.errors import NotFound, OperationFailed, Situation, TookTooLong, translate
+from lib.cloud.errors import (
+    NotFound,
+    OperationFailed,
+    Situation,
+    TookTooLong,
+    after_failure,
+    read_details,
+    translate,
+)
 from lib.cloud.target import Polling
 from lib.engine.actions import Journal
 
@@ -29,6 +37,19 @@ def pauses(polling: Polling, what: str, journal: Journal | None = None) -> Itera
             )
         time.sleep(pause)
         pause = min(pause * 1.5, polling.maximum)
+
+
+def patiently(polling: Polling) -> Any:
+    """The retry of calls that change nothing: an unreachable service is asked again."""
+    from google.api_core.exceptions import ServiceUnavailable
+    from google.api_core.retry import Retry, if_exception_type
+
+    return Retry(
+        predicate=if_exception_type(ServiceUnavailable),
+        initial=polling.initial,
+        maximum=polling.maximum,
+        timeout=polling.patience,
+    )
 
 
 def wait(
@@ -74,6 +95,6 @@ def _raise_failure(operation: Any, situation: Situation) -> None:
         raise OperationFailed(
             f"{situation.subject}: the operation {operation.name} failed: {status.message}",
             expected="the operation to succeed",
-            remedy="run again; if it fails the same way, look at the resource in the console",
+            remedy=after_failure(read_details(original), situation),
         ) from original
     raise meant from original

@@ -6,6 +6,7 @@ from typing import Any
 from lib.cloud.clients import Clients
 from lib.cloud.errors import NotFound
 from lib.cloud.kind import Kind, by_state
+from lib.cloud.operations import patiently
 from lib.cloud.permissions import CREATE_PROJECT
 from lib.cloud.resource import Resource
 from lib.engine.changes import Change
@@ -110,7 +111,7 @@ def missing_permissions(
             }
             with told(situation):
                 answer = clients.get("projects").test_iam_permissions(
-                    request=request, timeout=timeout
+                    request=request, retry=patiently(clients.target.polling), timeout=timeout
                 )
             held.update(answer.permissions)
         return MissingPermissions(each for each in wanted if each not in held)

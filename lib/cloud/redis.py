@@ -6,6 +6,7 @@ from lib.cloud import locations
 from lib.cloud.clients import Clients
 from lib.cloud.errors import Precondition, Situation, told
 from lib.cloud.kind import Kind, by_state
+from lib.cloud.operations import patiently
 from lib.cloud.resource import Resource
 
 INSTANCE = Kind(
@@ -62,7 +63,9 @@ def auth_string(clients: Clients, project: Any, redis: Any) -> str:
     subject = f"AUTH string of Redis instance {redis.instance}"
     with told(Situation(subject, project.id, clients.target.kind)):
         answer = clients.get("redis").get_instance_auth_string(
-            request={"name": name}, timeout=clients.target.polling.call
+            request={"name": name},
+            retry=patiently(clients.target.polling),
+            timeout=clients.target.polling.call,
         )
     if not answer.auth_string:
         raise Precondition(

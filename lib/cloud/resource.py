@@ -20,7 +20,7 @@ from lib.cloud.errors import (
     told,
 )
 from lib.cloud.kind import MADE_BY, Condition, Kind
-from lib.cloud.operations import pauses, wait
+from lib.cloud.operations import patiently, pauses, wait
 from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind, FieldChange
 from lib.engine.errors import CannotUndo
@@ -193,17 +193,8 @@ class Resource(Generic[MessageT]):
 
     def _read(self, method: str, request: dict[str, Any]) -> Any:
         """Call a method that changes nothing; an unreachable service is asked again."""
-        from google.api_core.exceptions import ServiceUnavailable
-        from google.api_core.retry import Retry, if_exception_type
-
-        retry = Retry(
-            predicate=if_exception_type(ServiceUnavailable),
-            initial=self._polling.initial,
-            maximum=self._polling.maximum,
-            timeout=self._polling.patience,
-        )
         return getattr(self.client, method)(
-            request=request, retry=retry, timeout=self._polling.call
+            request=request, retry=patiently(self._polling), timeout=self._polling.call
         )
 
     def _write(self, method: str, request: dict[str, Any]) -> Any:
@@ -317,7 +308,9 @@ class Resource(Generic[MessageT]):
         try:
             wait(self.client, name, self._situation, self._polling, journal)
         except NotFound:
-            pass  # It is too old to be remembered; the resource itself tells how it ended.
+            # It is too old to be remembered; the resource itself tells how it ended.
+            if journal.get("creates") is True:
+                self._clear_half_made(journal)
         except TookTooLong:
             raise
         except CloudError as error:
@@ -356,9 +349,19 @@ class Resource(Generic[MessageT]):
             raise OperationFailed(
                 f"{self.subject} is in a failed state{_why(observed)}.",
                 expected="a resource that works, or none",
-                remedy=f"look at it in {self.kind.console or 'the console'}; delete it there "
-                "if it can't be mended, and run again",
+                remedy=self._look_at_it(),
             )
+
+    def _look_at_it(self) -> str:
+        if self._situation.target == "embedded":
+            return (
+                "read server.log in the state folder that python -m lib.localcloud status names; "
+                "python -m lib.localcloud reset removes it, and everything else there"
+            )
+        return (
+            f"look at it in {self.kind.console or 'the console'}; delete it there "
+            "if it can't be mended, and run again"
+        )
 
     def _cannot_change(self, changed: tuple[FieldChange, ...]) -> CannotChange:
         fixed = [each for each in changed if self._is_immutable(each.path)]

@@ -1,14 +1,16 @@
 """Cloud Run: the service that serves the agent API."""
 
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from lib.cloud import fields, locations
 from lib.cloud.clients import Clients
+from lib.cloud.errors import OperationFailed
 from lib.cloud.kind import Condition, Kind
 from lib.cloud.resource import Resource
 from lib.engine.actions import Journal
-from lib.engine.changes import Change, FieldChange
+from lib.engine.changes import Change, ChangeKind, FieldChange
 
 FALLBACK: Final = "ai-orchestra-migration/fallback-revision"
 """Annotation of the service: the revision that serves again if the newest one disappoints."""
@@ -30,6 +32,12 @@ def _condition(service: Any) -> Condition:
     return Condition.READY
 
 
+def _broken(service: Any) -> bool:
+    return bool(service.terminal_condition.state.name == "CONDITION_FAILED")
+
+
+ATTEMPT = "ai-orchestra-attempt"
+
 SERVICE = Kind(
     noun="Cloud Run service",
     service="run",
@@ -46,7 +54,21 @@ class RunService(Resource[Any]):
 
     Traffic is not part of it: a new revision gets it once its startup probe is answered, unless
     it was directed elsewhere (``traffic_to_newest``).
+
+    One whose newest revision does not serve, though it is what is wanted, is deployed once more:
+    what kept the revision from starting may have passed.
     """
+
+    _deployed_again = False
+
+    def plan(self, observed: Any) -> Change:
+        """As for every resource; one that is as wanted but does not serve is deployed again."""
+        change = super().plan(observed)
+        if change.kind is ChangeKind.NONE and _broken(observed):
+            if self._deployed_again:
+                self._refuse_broken(observed)
+            return Change(ChangeKind.UPDATE, self.subject, (), "deploys a revision that serves")
+        return change
 
     def verify(self) -> Any:
         """The service as wanted, its newest revision serving."""
@@ -54,11 +76,17 @@ class RunService(Resource[Any]):
         self._refuse_broken(service)
         return service
 
-    def _differences(self, observed: Any) -> Any:
-        changed = super()._differences(observed)
-        if not changed and self.kind.condition(observed) is Condition.READY:
-            self._refuse_broken(observed)
-        return changed
+    def _alter(self, observed: Any, changed: tuple[FieldChange, ...], journal: Journal) -> None:
+        if changed:
+            super()._alter(observed, changed, journal)
+            return
+        self._deployed_again = True
+        # The same template makes no new revision; a mark of its own makes it another.
+        template = fields.plain(observed)["template"]
+        marks = {**template.get("annotations", {}), ATTEMPT: uuid.uuid4().hex[:12]}
+        self._send(
+            observed, ["template"], {"template": {**template, "annotations": marks}}, journal
+        )
 
     def _update(self, observed: Any, masks: list[str], part: dict[str, Any]) -> Any:
         # One request changes both, so that no kill comes between a revision and the way back.
@@ -69,9 +97,7 @@ class RunService(Resource[Any]):
         return super()._update(observed, masks, part)
 
     def _refuse_broken(self, service: Any) -> None:
-        if service.terminal_condition.state.name == "CONDITION_FAILED":
-            from lib.cloud.errors import OperationFailed
-
+        if _broken(service):
             raise OperationFailed(
                 f"{self.subject} does not serve: {service.terminal_condition.message}",
                 expected="a revision that becomes ready",

@@ -7,6 +7,7 @@ from typing import Any
 from lib.cloud.clients import Clients
 from lib.cloud.errors import CloudError, Situation, told
 from lib.cloud.kind import MADE_BY
+from lib.cloud.operations import patiently
 from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind, FieldChange
 from lib.engine.errors import CannotUndo
@@ -50,6 +51,7 @@ class Secret:
             try:
                 versions = self._client.list_secret_versions(
                     request={"parent": self.name, "filter": "state:ENABLED"},
+                    retry=patiently(self._clients.target.polling),
                     timeout=self._timeout,
                 )
                 enabled = sum(1 for each in versions if each.state.name == "ENABLED")
@@ -128,6 +130,7 @@ def read_secret(clients: Clients, project: str, secret_id: str) -> str:
     with told(situation):
         answer = clients.get("secrets").access_secret_version(
             request={"name": f"projects/{project}/secrets/{secret_id}/versions/latest"},
+            retry=patiently(clients.target.polling),
             timeout=clients.target.polling.call,
         )
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from lib.cloud.clients import Clients
 from lib.cloud.errors import NotFound, Situation, told
-from lib.cloud.operations import wait
+from lib.cloud.operations import patiently, pauses, wait
 from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind, FieldChange
 from lib.engine.errors import CannotUndo
@@ -53,7 +53,9 @@ class EnabledServices:
             try:
                 with told(self._situation):
                     answer = self._client.batch_get_services(
-                        request=request, timeout=self._polling.call
+                        request=request,
+                        retry=patiently(self._polling),
+                        timeout=self._polling.call,
                     )
             except NotFound as error:
                 if isinstance(error.__cause__, Absent):
@@ -78,18 +80,21 @@ class EnabledServices:
     def apply(self, change: Change, journal: Journal) -> None:  # noqa: ARG002
         """Enable what is not, in groups as large as the API takes."""
         self._finish(journal)
-        missing = [each.path for each in self.plan(self.observe()).fields]
-        for start in range(0, len(missing), _ENABLED_AT_ONCE):
-            journal.safe_point()
-            request = {
-                "parent": f"projects/{self.project}",
-                "service_ids": missing[start : start + _ENABLED_AT_ONCE],
-            }
-            with told(self._situation):
-                answer = self._client.batch_enable_services(
-                    request=request, timeout=self._polling.call
-                )
-            self._await(answer.operation, journal)
+        for _ in pauses(self._polling, self.subject, journal):
+            missing = [each.path for each in self.plan(self.observe()).fields]
+            if not missing:
+                return
+            for start in range(0, len(missing), _ENABLED_AT_ONCE):
+                journal.safe_point()
+                self._enable(missing[start : start + _ENABLED_AT_ONCE], journal)
+
+    def _enable(self, names: list[str], journal: Journal) -> None:
+        request = {"parent": f"projects/{self.project}", "service_ids": names}
+        with told(self._situation):
+            answer = self._client.batch_enable_services(
+                request=request, retry=None, timeout=self._polling.call
+            )
+        self._await(answer.operation, journal)
 
     def verify(self) -> ServiceStates:
         """The states, all of them enabled."""

@@ -1,14 +1,15 @@
 """Cloud Workstations: cluster, configuration with GPUs, workstation, and starting it."""
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any
 
 from lib.cloud import locations
 from lib.cloud.clients import Clients
-from lib.cloud.errors import Situation, told
+from lib.cloud.errors import NotFound, OperationFailed, Situation, told
 from lib.cloud.kind import Condition, Kind, by_state
-from lib.cloud.operations import pauses, wait
+from lib.cloud.operations import patiently, pauses, wait
 from lib.cloud.resource import Resource
 from lib.engine.actions import Journal
 
@@ -125,17 +126,21 @@ def workstation(
 
 def start(resource: Resource[Any], clients: Clients, journal: Journal | None = None) -> Started:
     """Start a workstation and wait until it runs (network); raises ``CloudError``."""
-    return _reach(resource, clients, "start_workstation", "STATE_RUNNING", journal)
+    way = ("start_workstation", "STATE_STARTING", "STATE_RUNNING")
+    return _reach(resource, clients, way, journal)
 
 
 def stop(resource: Resource[Any], clients: Clients, journal: Journal | None = None) -> float:
     """Stop a workstation and wait until it stands; gives the seconds that it took."""
-    return _reach(resource, clients, "stop_workstation", "STATE_STOPPED", journal).seconds
+    way = ("stop_workstation", "STATE_STOPPING", "STATE_STOPPED")
+    return _reach(resource, clients, way, journal).seconds
 
 
 def _reach(
-    resource: Resource[Any], clients: Clients, method: str, goal: str, journal: Journal | None
+    resource: Resource[Any], clients: Clients, way: tuple[str, str, str], journal: Journal | None
 ) -> Started:
+    """Go a ``way`` (method, state on it, state at its end); what is on it already is awaited."""
+    method, during, goal = way
     polling = clients.target.polling
     client = clients.get("workstations")
     project = resource.name.split("/")[1]
@@ -143,17 +148,28 @@ def _reach(
 
     def state() -> Any:
         with told(situation):
-            return client.get_workstation(request={"name": resource.name}, timeout=polling.call)
+            return client.get_workstation(
+                request={"name": resource.name}, retry=patiently(polling), timeout=polling.call
+            )
 
     began = time.monotonic()
     now = state()
-    acted = now.state.name != goal
-    if acted:
+    acts = now.state.name not in (during, goal)
+    if acts:
         with told(situation):
-            answer = getattr(client, method)(request={"name": resource.name}, timeout=polling.call)
-        wait(client, answer.operation.name, situation, polling, journal)
-        for _ in pauses(polling, resource.subject, journal):
-            now = state()
-            if now.state.name == goal:
-                break
-    return Started(time.monotonic() - began, now.host, acted)
+            answer = getattr(client, method)(
+                request={"name": resource.name}, retry=None, timeout=polling.call
+            )
+        with contextlib.suppress(NotFound):  # too old to be remembered: the state tells
+            wait(client, answer.operation.name, situation, polling, journal)
+    for _ in pauses(polling, resource.subject, journal):
+        now = state()
+        if now.state.name == goal:
+            break
+        if now.state.name != during:
+            raise OperationFailed(
+                f"{resource.subject} is in {now.state.name} after {method}.",
+                expected=goal,
+                remedy="run again; somebody else may switch it at the same time",
+            )
+    return Started(time.monotonic() - began, now.host, acts)

@@ -127,6 +127,7 @@ class Services(Kind):
         self._roll(pb)
 
     def change(self, old: Any, new: Any) -> None:
+        self.core.addresses.of(new.name, 0)  # a creation that failed early has none yet
         if new.latest_created_revision != old.latest_ready_revision:
             self._roll(new)
         else:
