@@ -68,12 +68,9 @@ class WrittenFile:
         return Change(ChangeKind.NONE if same else ChangeKind.UPDATE, self.subject)
 
     def apply(self, change: Change, journal: Journal) -> None:
-        """Write beside it, then rename."""
+        """Write it."""
         del change, journal
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self._path.with_suffix(".unfinished")
-        beside.write_text(self._content, encoding="utf-8")
-        beside.replace(self._path)
+        _write(self._path, self._content)
 
     def verify(self) -> str:
         """The content, read again."""
@@ -100,11 +97,20 @@ def inventory_file(rows: Sequence[ConnectionRow], platform: "Platform") -> Writt
     return WrittenFile(REPORTS / "INVENTORY.md", lambda: inventory(rows, facts))
 
 
-def steps_file(steps: Sequence[dict[str, Json]], criteria: Sequence[Json]) -> WrittenFile:
-    """``reports/migration.json``: every step as its checkpoint has it, and the criteria."""
+def write_steps(steps: Sequence[dict[str, Json]], criteria: Sequence[Json]) -> Path:
+    """Write ``reports/migration.json``: every step as its checkpoint has it, and the criteria.
 
-    def text() -> str:
-        document = {"version": 1, "steps": list(steps), "criteria": list(criteria)}
-        return json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n"
+    It tells of runs, not of the world, so it is written anew whenever its step runs.
+    """
+    document = {"version": 1, "steps": list(steps), "criteria": list(criteria)}
+    path = REPORTS / "migration.json"
+    _write(path, json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
+    return path
 
-    return WrittenFile(REPORTS / "migration.json", text)
+
+def _write(path: Path, text: str) -> None:
+    """Write beside the file, then rename: it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".unfinished")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
