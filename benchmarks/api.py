@@ -1,5 +1,8 @@
 """Requests a second and latencies of each endpoint of the API, beside a trivial one.
 
+``CPU ms`` is the processor time that the API's process spends on a request; it hardly depends on
+what else the machine does, and 1000 divided by it is what one core could serve in a second.
+
 ``python benchmarks/api.py`` starts PostgreSQL, Valkey and the API in a temporary folder, fills
 them, and prints a table.  ``--seconds`` is the time for each endpoint and number of clients.
 """
@@ -110,8 +113,11 @@ def fill_memories(url: str) -> None:
 
 async def closed_loop(
     url: str, request: Callable[[int], tuple[str, str, bytes]], clients: int, seconds: float
-) -> list[float]:
-    """Latencies in milliseconds of ``clients`` callers that each send one request after another."""
+) -> tuple[list[float], int]:
+    """Latencies in milliseconds of ``clients`` callers that each send one request after another.
+
+    The second value is how many requests were sent in all, those of the warm-up included.
+    """
     headers = {
         "authorization": f"Bearer {TOKEN}",
         "content-type": "application/json",
@@ -119,8 +125,10 @@ async def closed_loop(
         "mcp-protocol-version": "2025-06-18",
     }
     latencies: list[float] = []
+    sent = 0
 
     async def caller(number: int) -> None:
+        nonlocal sent
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as client:
             for turn in range(10_000_000):
                 method, path, body = request(number * 1_000_003 + turn)
@@ -128,6 +136,7 @@ async def closed_loop(
                 answer = await client.request(method, path, content=body)
                 ended = time.perf_counter()
                 answer.raise_for_status()
+                sent += 1
                 if ended > last:
                     return
                 if ended > first:
@@ -136,7 +145,7 @@ async def closed_loop(
     first = time.perf_counter() + seconds * 0.2
     last = first + seconds
     await asyncio.gather(*(caller(number) for number in range(clients)))
-    return latencies
+    return latencies, sent
 
 
 def endpoints() -> dict[str, Callable[[int], tuple[str, str, bytes]]]:
@@ -169,26 +178,43 @@ def endpoints() -> dict[str, Callable[[int], tuple[str, str, bytes]]]:
     }
 
 
-def row(name: str, clients: int, latencies: list[float], rate: float) -> str:
-    """A line of the table."""
+def row(name: str, clients: int, latencies: list[float], rate: float, cpu: float) -> str:
+    """A line of the table; ``cpu`` in milliseconds of a request."""
     ordered = sorted(latencies)
     at = [ordered[min(len(ordered) - 1, int(len(ordered) * q))] for q in (0.5, 0.95, 0.99)]
     figures = " | ".join(f"{each:.2f}" for each in at)
-    return f"| {name} | {clients} | {rate:,.0f} | {figures} | {len(ordered)} |"
+    return f"| {name} | {clients} | {rate:,.0f} | {figures} | {cpu:.2f} | {len(ordered)} |"
 
 
-def report(url: str, seconds: float) -> None:
-    """Print the closed-loop table and the open-loop mix of the criterion."""
-    print("| endpoint | clients | requests/s | p50 ms | p95 ms | p99 ms | samples |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name, request in endpoints().items():
+def report(url: str, seconds: float, spent: Callable[[], float]) -> None:
+    """Print the closed-loop table and the open-loop mix of the criterion.
+
+    ``spent`` gives the processor seconds that the API has used so far.
+    """
+    print("| endpoint | clients | requests/s | p50 ms | p95 ms | p99 ms | CPU ms | samples |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    requests = endpoints()
+    for request in requests.values():  # what is made once is made before anything is measured
+        asyncio.run(closed_loop(url, request, 2, 0.2))
+    for name, request in requests.items():
         for clients in (1, 8):
-            latencies = asyncio.run(closed_loop(url, request, clients, seconds))
-            print(row(name, clients, latencies, len(latencies) / seconds), flush=True)
-    for clients in (1, 16, 64):
+            before = spent()
+            latencies, sent = asyncio.run(closed_loop(url, request, clients, seconds))
+            cpu = (spent() - before) / sent * 1000
+            print(row(name, clients, latencies, len(latencies) / seconds, cpu), flush=True)
+    for clients in (16, 64):
+        before = spent()
         found = measure(url, TOKEN, 1000, clients=clients, rate=100)
         assert not found.errors, found.errors[:3]
-        print(row("open loop, mix, 100/s", clients, list(found.latencies_ms), found.rate))
+        cpu = (spent() - before) / 1064 * 1000
+        latencies = list(found.latencies_ms)
+        print(row("open loop, mix, 100/s", clients, latencies, found.rate, cpu), flush=True)
+
+
+def processor_seconds(pid: int) -> float:
+    """User and system time of a process, from Linux's /proc."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -207,7 +233,8 @@ def main() -> None:
             ensure(AdminConnection(database.host, database.port, "postgres", "postgres"), "api")
             fill_memories(database.url)
             url, process = start(database, cache)
-            report(url, seconds)
+            pid = process.pid
+            report(url, seconds, lambda: processor_seconds(pid))
         finally:
             if process is not None:
                 process.terminate()

@@ -74,13 +74,13 @@ async def measure(url: str, number: int, callers: int, rounds: int) -> None:
         ways: dict[str, tuple[Call, int]] = {
             "one open session of the SDK": (lambda: raw.call_tool("add", ARGUMENTS), number),
             "the pool": (lambda: pooled.call_tool("add", ARGUMENTS), number),
-            "a session per call": (session_per_call, max(number // 10, 10)),
+            "a session per call": (session_per_call, max(number // 10, 8)),
         }
         for call, _ in ways.values():
             await latencies(call, 10)
         rounds_of: dict[str, list[Round]] = {name: [] for name in ways}
-        for _ in range(rounds):  # in turns, so that the machine's moods touch all alike
-            for name, (call, count) in ways.items():
+        for turn in range(rounds):  # back and forth, so that the machine's moods touch all alike
+            for name, (call, count) in list(ways.items())[:: -1 if turn % 2 else 1]:
                 spent = time.process_time()
                 rate = await throughput(call, count, callers)
                 spent = (time.process_time() - spent) / count * 1e3
@@ -109,9 +109,9 @@ def report(rounds_of: dict[str, list[Round]], callers: int) -> None:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--number", type=int, default=100, help="calls in a round")
+    options.add_argument("--number", type=int, default=40, help="calls in a round")
     options.add_argument("--callers", type=int, default=8, help="concurrent callers")
-    options.add_argument("--rounds", type=int, default=15, help="rounds in turns")
+    options.add_argument("--rounds", type=int, default=30, help="rounds in turns")
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         server = RunningServer(Path(folder))
