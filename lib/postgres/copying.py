@@ -246,11 +246,10 @@ class CopyRows:
         if self.online is None:
             return
         with connect(self.target) as target:
+            # One that a killed run left would read the new slot while rows are still on their way.
+            subscription.drop(target, self.online.name)
             sync = sync_record.read(target)
-            if sync is None or sync.seconds is not None:
-                return
-            subscription.drop(target, sync.name)
-            if sync.followed:
+            if sync is not None and sync.followed and sync.seconds is None:
                 _open_and_empty(target)
 
     # -- the parts of apply --------------------------------------------------------------------

@@ -32,6 +32,9 @@ SESSION: Mapping[str, str] = {
 }
 """Settings of every session, so that a value has the same text on every server."""
 
+NEWER = ("idle_session_timeout", "transaction_timeout")
+"""Limits that newer servers have, and that a long copy must not meet."""
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -216,6 +219,11 @@ def _settings_statement() -> sql.Composed:
     calls = [
         sql.SQL("set_config({}, {}, false)").format(sql.Literal(name), sql.Literal(value))
         for name, value in SESSION.items()
+    ] + [
+        sql.SQL(
+            "CASE WHEN current_setting({0}, true) <> '' THEN set_config({0}, '0', false) END"
+        ).format(sql.Literal(name))
+        for name in NEWER
     ]
     return sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls))
 

@@ -91,3 +91,12 @@ def test_pg_dump_failing_is_said(source: Database) -> None:
             entries(plain, "pre-data", pg_dump=pg_dump_path())
     finally:
         run_sql(source, "drop role nothing")
+
+
+def test_no_session_ends_by_a_limit_of_the_database(source: Database) -> None:
+    limits = ("statement_timeout", "idle_session_timeout", "transaction_timeout")
+    for name in limits:
+        run_sql(source, f"alter database {source.name} set {name} = '1h'")
+    with connect(source) as connection:
+        for name in limits:
+            assert connection.execute(f"show {name}".encode()).fetchone() == ("0",)

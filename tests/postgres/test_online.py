@@ -459,6 +459,16 @@ def replication_slots(move: Move) -> list[tuple[Any, ...]]:
     )
 
 
+def test_a_subscription_whose_record_is_gone_reads_no_new_slot(move: Move) -> None:
+    move.follow_made()
+    run_sql(move.target, "drop schema orchestra_migration cascade")
+    run_sql(move.target, "truncate accounts, ledger, events")
+    run_sql(move.source, "update accounts set note = 'changed meanwhile'")
+    for action in (move.rows, move.followed, move.cutover):
+        make(action)
+    assert compare(move.source, move.target).describe() == ""
+
+
 def test_a_session_that_keeps_its_locks_is_ended_after_some_patience(
     move: Move, monkeypatch: pytest.MonkeyPatch
 ) -> None:
