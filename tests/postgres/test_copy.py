@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -162,6 +163,28 @@ def test_indexes_are_built_while_other_tables_still_copy(moved: tuple[Database, 
     statistics = "select count(*) from pg_class where relkind = 'r' and reltuples > 5000"
     assert run_sql(target, statistics) == [(2,)]
     assert_equal(source, target)
+
+
+def test_an_index_that_a_killed_run_still_builds_is_waited_for(
+    moved: tuple[Database, Database],
+) -> None:
+    source, target = moved
+    run_sql(source, "create index by_filler on numbers (filler)")
+    post_data = PostDataSchema(source, target, SCHEMA)
+    make(CopyRows(source, target, SMALL))
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(target.url) as other:
+        for statement in (
+            "create index by_filler on public.numbers (filler)",
+            "alter table public.numbers add constraint numbers_pkey primary key (id)",
+        ):
+            other.execute(statement.encode())
+        waiting = pool.submit(make, post_data)
+        deadline = time.monotonic() + 30
+        while not run_sql(target, "select 1 from pg_locks where not granted"):
+            assert time.monotonic() < deadline
+        other.commit()
+        waiting.result()
+    assert planned(post_data) is ChangeKind.NONE
 
 
 def test_rows_that_moved_between_chunks_meet_no_old_self_in_an_index(

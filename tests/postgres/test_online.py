@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -138,7 +139,9 @@ def test_writers_lose_nothing_through_copy_sync_and_cutover(move: Move) -> None:
     with Writers(move.source, move.target, 4, RATE) as writers:
         writers.wait_for(20)
         move.follow()
-        writers.wait_for(2000 if FULL else 60)
+        began = time.monotonic()
+        writers.wait_for(3000 if FULL else 60)
+        rate = (3000 if FULL else 60) / (time.monotonic() - began)
         notes = Notes()
         change = make(move.cutover, notes)
         writers.wait_for(100 if FULL else 30)
@@ -149,8 +152,10 @@ def test_writers_lose_nothing_through_copy_sync_and_cutover(move: Move) -> None:
     state = move.cutover.observe()
     assert state is not None
     assert state.seconds is not None
-    told = f"time without writes: {state.seconds:.2f} s, as clients saw it"
-    print(f"{told} {writers.without_writes():.2f} s, {writers.committed} transactions")
+    print(
+        f"without writes {state.seconds:.2f} s, as clients saw it {writers.without_writes():.2f} s,"
+        f" {writers.committed} transactions, {rate:.0f} a second"
+    )
     assert any("s behind" in label for label, _ in notes.told)
     assert not may_write(move.source)
     assert leftovers(move.source, move.target, move.online.name) == []

@@ -101,6 +101,7 @@ class Writers:
             time.sleep(0.01)
             return n
         with contextlib.closing(connection):
+            due = time.monotonic()
             while not self.stop.is_set():
                 n += 1
                 try:
@@ -119,7 +120,8 @@ class Writers:
                     told.first_on_target = told.first_on_target or now
                 else:
                     told.last_on_source = now
-                time.sleep(self.pause)
+                due += self.pause
+                time.sleep(max(0.0, due - time.monotonic()))
         return n
 
     def require_everything_once(self, target: Database) -> None:
