@@ -127,6 +127,10 @@ def _meaning(kind: type[MigrationError]) -> str:
     return text.replace("|", "\\|") + again
 
 
+def _written(page: Path) -> str:
+    return page.read_text(encoding="utf-8") if page.exists() else ""
+
+
 def main() -> int:
     """Write, or with ``--check`` compare and exit 1 where a page is out of date."""
     parser = argparse.ArgumentParser(description="Write the pages that are made from code.")
@@ -140,7 +144,7 @@ def main() -> int:
         for name, text in pages.items():
             (DOCS / name).write_text(text, encoding="utf-8")
         return 0
-    old = [n for n, text in pages.items() if (DOCS / n).read_text(encoding="utf-8") != text]
+    old = [n for n, text in pages.items() if _written(DOCS / n) != text]
     for name in old:
         print(f"docs/{name} is out of date; run: python docs/generate.py", file=sys.stderr)
     return 1 if old else 0

@@ -29,6 +29,10 @@ OTHER_CALLS = {
     "start_and_stop": "Workstations.GetWorkstation; StartWorkstation; StopWorkstation",
     "check_permissions": "Projects.TestIamPermissions; Organizations.TestIamPermissions",
     "describe": "a Get of each resource",
+    "network": "Networks.Get; Networks.Insert",
+    "subnetwork": "Subnetworks.Get; Subnetworks.Insert",
+    "services_range": "GlobalAddresses.Get; GlobalAddresses.Insert",
+    "private_connection": "ServiceNetworking connections.list; connections.create, patch",
 }
 """What facade methods and helpers call that make no ``Resource``: reads; then changes."""
 

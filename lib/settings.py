@@ -26,6 +26,8 @@ class ProjectSettings:
     zone: str = "us-central1-a"
     labels: Mapping[str, str] = field(default_factory=lambda: {"platform": "ai-orchestra"})
     services: tuple[str, ...] = (
+        "compute.googleapis.com",
+        "servicenetworking.googleapis.com",
         "alloydb.googleapis.com",
         "redis.googleapis.com",
         "workstations.googleapis.com",
@@ -39,10 +41,17 @@ class ProjectSettings:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
-    """The VPC network that the managed services join; it must exist on Google."""
+    """The VPC network that the managed services join; what of it is not there is made.
+
+    A new subnetwork gets ``subnetwork_range``; Google's services get ``services_range``, an
+    address range of ``services_prefix`` bits that Google chooses free of the others.
+    """
 
     name: str = "default"
     subnetwork: str = "default"
+    subnetwork_range: str = "10.10.0.0/20"
+    services_range: str = "google-managed-services"
+    services_prefix: int = 16
 
 
 @dataclass(frozen=True, slots=True)

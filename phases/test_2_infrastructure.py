@@ -21,7 +21,20 @@ def test_the_services_are_enabled(step, settings, cloud):
 
 
 @pytest.mark.component("core-infrastructure")
-@pytest.mark.dependency(name="agent-memory", depends=["services"], scope="session")
+@pytest.mark.dependency(name="network", depends=["services"], scope="session")
+def test_the_network_reaches_googles_services(step, settings, cloud):
+    """The network, its subnetwork, and a private connection to Google's services exist."""
+    for part in (
+        cloud.network(settings.project, settings.network),
+        cloud.subnetwork(settings.project, settings.network),
+        cloud.services_range(settings.project, settings.network),
+        cloud.private_connection(settings.project, settings.network),
+    ):
+        step.make(part)
+
+
+@pytest.mark.component("core-infrastructure")
+@pytest.mark.dependency(name="agent-memory", depends=["network"], scope="session")
 def test_agent_memory_exists(step, settings, cloud):
     """Redis instance agent-memory exists."""
     instance = step.make(cloud.redis_instance(settings.project, settings.network, settings.redis))
@@ -29,7 +42,7 @@ def test_agent_memory_exists(step, settings, cloud):
 
 
 @pytest.mark.component("workstation-setup")
-@pytest.mark.dependency(name="ai-development", depends=["services"], scope="session")
+@pytest.mark.dependency(name="ai-development", depends=["network"], scope="session")
 def test_the_workstation_cluster_exists(step, settings, cloud):
     """Workstation cluster ai-development exists."""
     step.make(cloud.workstation_cluster(settings.project, settings.network, settings.workstations))

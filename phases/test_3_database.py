@@ -6,7 +6,7 @@ pytestmark = pytest.mark.database
 
 
 @pytest.mark.component("alloydb-setup")
-@pytest.mark.dependency(name="agent-storage", depends=["services"], scope="session")
+@pytest.mark.dependency(name="agent-storage", depends=["network"], scope="session")
 def test_agent_storage_exists(step, settings, cloud, platform):
     """AlloyDB cluster agent-storage exists; its administrator's password is in Secret Manager."""
     from lib.orchestra.platform import ADMIN_PASSWORD, new_secret

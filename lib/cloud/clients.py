@@ -7,6 +7,7 @@ from typing import Any
 
 from lib.cloud.credentials import Credentials, find
 from lib.cloud.errors import CredentialsMissing
+from lib.cloud.rest import RestClient
 from lib.cloud.target import Target
 
 _CLIENTS = {
@@ -35,6 +36,7 @@ class Clients:
         self.target = target
         self._credentials = credentials
         self._made: dict[str, Any] = {}
+        self._rest: dict[str, RestClient] = {}
         self._shared_channel: Any = None
         self._mutex = threading.RLock()
 
@@ -51,9 +53,21 @@ class Clients:
                 )
             return self._made[name]
 
+    def rest(self, api: str) -> RestClient:
+        """The REST calls of ``compute`` or ``servicenetworking``."""
+        with self._mutex:
+            if api not in self._rest:
+                if self._credentials is None and self.target.kind == "google":
+                    self._credentials = find()
+                self._rest[api] = RestClient(api, self.target, self._credentials)
+            return self._rest[api]
+
     def close(self) -> None:
         """Close the connections; the next use opens them again."""
         with self._mutex:
+            for each in self._rest.values():
+                each.close()
+            self._rest.clear()
             for client in self._made.values():
                 client.transport.close()
             self._made.clear()

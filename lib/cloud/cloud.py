@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lib.cloud import alloydb as alloydb_kinds
-from lib.cloud import iam, inventory, secrets, services
+from lib.cloud import iam, inventory, networks, secrets, services
 from lib.cloud import projects as project_kinds
 from lib.cloud import redis as redis_kinds
 from lib.cloud import run as run_kinds
@@ -76,6 +76,24 @@ class Cloud:
         """
         situation = Situation(f"permissions on project {project.id}", project.id, self.target.kind)
         return project_kinds.missing_permissions(self.clients, project, permissions, situation)
+
+    # -- network -------------------------------------------------------------------------------
+
+    def network(self, project: Any, network: Any) -> networks.Part:
+        """The VPC network."""
+        return networks.network(self.clients, project, network, self.protected)
+
+    def subnetwork(self, project: Any, network: Any) -> networks.Part:
+        """The subnetwork in the project's region."""
+        return networks.subnetwork(self.clients, project, network, self.protected)
+
+    def services_range(self, project: Any, network: Any) -> networks.Part:
+        """The range of addresses for Google's services in the network."""
+        return networks.services_range(self.clients, project, network, self.protected)
+
+    def private_connection(self, project: Any, network: Any) -> networks.Connection:
+        """The network is connected to Google's services, as AlloyDB needs it."""
+        return networks.connection(self.clients, project, network, self.protected)
 
     # -- secrets -------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """Settings that Google would refuse, refused before the first call, each with the reason."""
 
+import ipaddress
 import re
 from typing import Any
 
@@ -39,6 +40,7 @@ _SHORT = r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
 _IDS: tuple[tuple[str, str, str], ...] = (
     ("project.id", r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "6 to 30"),
     ("project.service_account", r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "6 to 30"),
+    ("network.services_range", _SHORT, "1 to 63"),
     ("alloydb.cluster", _SHORT, "1 to 63"),
     ("alloydb.primary", _SHORT, "1 to 63"),
     ("redis.instance", r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", "1 to 40"),
@@ -53,6 +55,7 @@ def check(settings: Any) -> None:
     """Raise ``SettingsError`` for the first setting that no Google project would accept."""
     _check_names(settings)
     _check_labels(settings.project.labels)
+    _check_network(settings.network)
     _check_machine(settings.workstations)
     _check_databases(settings)
     _check_api(settings.api)
@@ -79,6 +82,23 @@ def _check_names(settings: Any) -> None:
     for each in project.services:
         if not re.fullmatch(r"[a-z0-9.-]+\.googleapis\.com", each):
             raise _refused("project.services", each, "names such as alloydb.googleapis.com")
+
+
+def _check_network(network: Any) -> None:
+    private = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+    try:
+        own = ipaddress.IPv4Network(network.subnetwork_range)
+        fits = any(own.subnet_of(ipaddress.IPv4Network(each)) for each in private)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise _refused(
+            "network.subnetwork_range",
+            network.subnetwork_range,
+            f"a private IPv4 range, inside {' or '.join(private)}",
+        )
+    if not 8 <= network.services_prefix <= 24:
+        raise _refused("network.services_prefix", network.services_prefix, "8 to 24 bits")
 
 
 def _check_labels(labels: Any) -> None:

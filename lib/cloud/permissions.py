@@ -7,6 +7,14 @@ _PERMISSIONS: tuple[str, ...] = (
     "resourcemanager.projects.setIamPolicy",
     "serviceusage.services.get",
     "serviceusage.services.enable",
+    "compute.networks.get",
+    "compute.networks.create",
+    "compute.subnetworks.get",
+    "compute.subnetworks.create",
+    "compute.globalAddresses.get",
+    "compute.globalAddresses.create",
+    "servicenetworking.services.get",
+    "servicenetworking.services.addPeering",
     "iam.serviceAccounts.get",
     "iam.serviceAccounts.create",
     "iam.serviceAccounts.update",
@@ -70,7 +78,8 @@ _ROLES: tuple[tuple[str, str], ...] = (
     ("workstations.", "roles/workstations.admin"),
     ("run.", "roles/run.admin"),
     ("aiplatform.", "roles/aiplatform.admin"),
-    ("compute.networks", "roles/compute.networkUser"),
+    ("compute.", "roles/compute.networkAdmin"),
+    ("servicenetworking.", "roles/compute.networkAdmin"),
 )
 _ON_ORGANIZATION = frozenset(
     {"roles/resourcemanager.projectCreator", "roles/resourcemanager.projectMover"}

@@ -28,7 +28,10 @@ BRISK = Polling(initial=0.02, maximum=0.25, deadline=300.0, call=30.0, patience=
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A target; ``endpoint``, ``ca`` (path of a PEM file) and ``token`` only for the embedded."""
+    """A target; ``endpoint``, ``ca`` (path of a PEM file) and ``token`` only for the embedded.
+
+    ``rest`` is where the embedded one serves the APIs that have no gRPC.
+    """
 
     kind: Literal["google", "embedded"]
     endpoint: str = ""
@@ -38,6 +41,7 @@ class Target:
     region: str = "us-central1"
     zone: str = "us-central1-a"
     polling: Polling = PATIENT
+    rest: str = ""
 
     @classmethod
     def google(
@@ -55,6 +59,12 @@ class Target:
         project: str = "",
         region: str = "us-central1",
         zone: str = "us-central1-a",
+        rest: str = "",
     ) -> "Target":
-        """The embedded cloud that ``python -m lib.localcloud start --json`` described."""
-        return cls("embedded", endpoint, ca, token, project, region, zone, BRISK)
+        """The embedded cloud that ``python -m lib.localcloud start --json`` described.
+
+        ``rest`` is the port after that of ``endpoint`` where it is not given.
+        """
+        host, _, port = endpoint.rpartition(":")
+        rest = rest or (f"{host}:{int(port) + 1}" if port.isdigit() else "")
+        return cls("embedded", endpoint, ca, token, project, region, zone, BRISK, rest)

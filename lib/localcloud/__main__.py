@@ -28,7 +28,8 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--operation-seconds", type=float, default=0.05, metavar="S",
                          help="how long an operation takes at least (default 0.05)")  # fmt: skip
     serving.add_argument("--host", default="", help="loopback address (default: by state folder)")
-    serving.add_argument("--port", type=int, default=8443)
+    serving.add_argument("--port", type=int, default=8443,
+                         help="of gRPC; the next one is that of REST (default 8443)")  # fmt: skip
     parser = argparse.ArgumentParser(prog="python -m lib.localcloud", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("start", parents=[common, serving], help="serve in the background")

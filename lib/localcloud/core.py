@@ -39,6 +39,15 @@ SERVICES: Final[Mapping[str, str]] = {
     "google.cloud.location.Locations": "mixins:Locations",
     "google.iam.v1.IAMPolicy": "mixins:IamPolicy",
 }
+REST_SERVICES: Final[Mapping[str, str]] = {
+    "google.cloud.compute.v1.Networks": "compute:Networks",
+    "google.cloud.compute.v1.Subnetworks": "compute:Subnetworks",
+    "google.cloud.compute.v1.GlobalAddresses": "compute:GlobalAddresses",
+    "google.cloud.compute.v1.GlobalOperations": "compute:ComputeOperations",
+    "google.cloud.servicenetworking.v1.ServicePeeringManager": (
+        "service_networking:ServiceNetworking"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,7 @@ class Core:
 
     def service(self, name: str) -> "Service | None":
         """The service of that protobuf name, loaded now if it was not; None if there is none."""
-        where = SERVICES.get(name)
+        where = SERVICES.get(name) or REST_SERVICES.get(name)
         if where is None:
             return None
         with self._loading:
@@ -93,7 +102,7 @@ class Core:
 
     def services_in_use(self) -> list["Service"]:
         """The services that have resources, loaded."""
-        names = [name for name in SERVICES if self.store.uses(name)]
+        names = [name for name in (*SERVICES, *REST_SERVICES) if self.store.uses(name)]
         return [service for name in names if (service := self.service(name))]
 
     def guard(self, name: str) -> threading.RLock:

@@ -29,13 +29,17 @@ CHECKOUT: Final = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Where a server serves and how to get in; ``token`` is its owner's bearer token."""
+    """Where a server serves and how to get in; ``token`` is its owner's bearer token.
+
+    ``rest`` is where the APIs answer that have no gRPC.
+    """
 
     endpoint: str
     ca: str
     token: str
     pid: int
     state: str
+    rest: str = ""
 
     def __repr__(self) -> str:
         return f"Serving({self.endpoint}, pid {self.pid}, {self.state})"
@@ -154,13 +158,17 @@ def _serve(state: Path, operation_seconds: float, host: str, port: int) -> None:
     from lib.localcloud.server import Server
 
     _require_free(host, port)
+    _require_free(host, port + 1)
     finished = threading.Event()
     for which in (signal.SIGTERM, signal.SIGINT):
         signal.signal(which, lambda *_: finished.set())
     server = Server(state, host, port, operation_seconds)
     write_private(state / "token", server.token(OWNER).encode())
     server.start()
-    told = {"endpoint": server.endpoint, "ca": str(state / "ca.pem"), "pid": os.getpid()}
+    told = {
+        "endpoint": server.endpoint, "rest": server.rest, "ca": str(state / "ca.pem"),
+        "pid": os.getpid(),
+    }  # fmt: skip
     write_private(state / "server.json", json.dumps(told).encode())
     finished.wait()
     (state / "server.json").unlink(missing_ok=True)

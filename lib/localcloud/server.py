@@ -10,9 +10,10 @@ from grpc_status import rpc_status
 
 from lib.localcloud import certificates, errors
 from lib.localcloud.contract import Method
-from lib.localcloud.core import Core
+from lib.localcloud.core import SERVICES, Core
 from lib.localcloud.dispatch import answer
 from lib.localcloud.mishap import cut_connection
+from lib.localcloud.rest import Face
 from lib.localcloud.service import Service
 from lib.localcloud.supervisor import Supervisor
 
@@ -35,7 +36,7 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         """A handler for the path, or None: the client then sees UNIMPLEMENTED."""
         owner, _, rpc = details.method.strip("/").rpartition("/")
-        service = self._core.service(owner)
+        service = self._core.service(owner) if owner in SERVICES else None
         method = service.method(rpc) if service is not None else None
         if service is None or method is None:
             return None
@@ -83,11 +84,17 @@ class Server:
             raise _taken(self.endpoint) from error
         if bound != port:
             raise _taken(self.endpoint)
+        try:
+            self._face = Face(self._core, host, port + 1, pair)
+        except OSError as error:
+            raise _taken(f"{host}:{port + 1}") from error
+        self.rest = self._face.endpoint
 
     def start(self) -> None:
         """Serve: first what runs behind the resources, then the port, then open operations."""
         self._supervisor.revive()
         self._server.start()
+        self._face.start()
         resumed = self._core.operations.resume()
         log.info("serving on %s, %d operations resumed", self.endpoint, resumed)
         self._supervisor.start()
@@ -95,6 +102,7 @@ class Server:
     def stop(self) -> None:
         """Stop serving and everything that runs behind the resources."""
         self._server.stop(grace=1.0).wait()
+        self._face.stop()
         self._supervisor.stop()
         self._core.operations.stop()
         self._supervisor.halt()

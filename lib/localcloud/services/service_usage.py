@@ -120,7 +120,7 @@ class ServiceUsage(Service):
                 if row.rpc == "DisableService":
                     self.core.store.drop_fact(f"enabled:{project}", name)
                 else:
-                    self.core.store.put_fact(f"enabled:{project}", name, b"1")
+                    self._enable(project, name)
             result = self.api.methods[row.rpc].result
             assert result is not None
             services = [self._service(project, name) for name in names]
@@ -131,6 +131,12 @@ class ServiceUsage(Service):
             )
 
         return finish
+
+    def _enable(self, project: str, name: str) -> None:
+        self.core.store.put_fact(f"enabled:{project}", name, b"1")
+        if name == "compute.googleapis.com":
+            networks: Any = self.core.service("google.cloud.compute.v1.Networks")
+            networks.make_default(project)
 
     def failed(self, row: OperationRow, error: errors.RpcError) -> None:
         """Nothing was written."""

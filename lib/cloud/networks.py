@@ -1,0 +1,308 @@
+"""The network: VPC, subnetwork, a range for Google's services, and the connection to them."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lib.cloud.clients import Clients
+from lib.cloud.errors import (
+    AlreadyTaken,
+    CannotChange,
+    NotFound,
+    OperationFailed,
+    Situation,
+    translate,
+)
+from lib.cloud.kind import MADE_BY
+from lib.cloud.operations import pauses
+from lib.cloud.rest import RestClient, Values
+from lib.engine.actions import Journal
+from lib.engine.changes import Change, ChangeKind, FieldChange
+from lib.engine.errors import CannotUndo
+from lib.errors import VerificationError
+
+SERVICE = "servicenetworking.googleapis.com"
+_CONNECTIONS = f"/v1/services/{SERVICE}/connections"
+_MARK = f"created-by: {next(iter(MADE_BY.values()))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A part of the network as it is: its full name, and what the API tells of it."""
+
+    name: str
+    values: Mapping[str, Any]
+
+
+class Part:
+    """One part of a network in Compute; ``wanted`` is compared and made, ``made`` only made.
+
+    What it is asked to be is never changed in place: a range or network that differs is refused.
+    """
+
+    api = "compute"
+
+    def __init__(
+        self,
+        clients: Clients,
+        project: str,
+        noun: str,
+        name: str,
+        wanted: Values,
+        made: Values,
+        protected: bool,
+    ) -> None:
+        self.name = name
+        self.subject = f"{noun} {name.rpartition('/')[2]}"
+        self._collection, _, self._id = name.rpartition("/")
+        self._scope = self._collection.rpartition("/")[0]
+        self._wanted = wanted
+        self._made = made
+        self._clients = clients
+        self._protected = protected
+        self._polling = clients.target.polling
+        self._situation = Situation(self.subject, project, clients.target.kind)
+
+    # -- the engine's contract ---------------------------------------------------------------
+
+    def observe(self) -> Seen | None:
+        """The part as it is now, or None (one read)."""
+        try:
+            return Seen(self.name, self._client.read(f"/compute/v1/{self.name}", self._situation))
+        except NotFound:
+            return None
+
+    def plan(self, observed: Seen | None) -> Change:
+        """Create it, or nothing; REPLACE where it differs in what can't be changed."""
+        there = observed.values if observed is not None else {}
+        changed = tuple(
+            FieldChange(name, there.get(name), value)
+            for name, value in self._wanted.items()
+            if not _same(value, there.get(name))
+        )
+        if observed is None:
+            return Change(ChangeKind.CREATE, self.subject, changed)
+        if changed:
+            reason = "differs in what can't be changed in place"
+            return Change(ChangeKind.REPLACE, self.subject, changed, reason)
+        return Change(ChangeKind.NONE, self.subject)
+
+    def apply(self, change: Change, journal: Journal) -> None:  # noqa: ARG002
+        """Converge; safe to repeat after a kill at any moment."""
+        self._finish(journal)
+        for _ in pauses(self._polling, self.subject, journal):
+            observed = self.observe()
+            now = self.plan(observed)
+            if now.kind is ChangeKind.NONE:
+                return
+            if now.kind is ChangeKind.REPLACE:
+                raise self._cannot_change(now)
+            self._change(observed, journal)
+
+    def verify(self) -> Seen:
+        """The part as wanted; raises ``VerificationError`` otherwise."""
+        observed = self.observe()
+        if observed is None or self.plan(observed).kind is not ChangeKind.NONE:
+            raise VerificationError(
+                f"{self.subject} is not there as wanted.",
+                remedy="run again; somebody else may change it at the same time",
+            )
+        return observed
+
+    def undo(self, change: Change, journal: Journal) -> None:
+        """Delete what was created, and nothing else."""
+        observed = self.observe()
+        if change.kind is not ChangeKind.CREATE or observed is None:
+            return
+        if self._protected or observed.values.get("description") != _MARK:
+            raise CannotUndo(f"{self.subject} is kept: it is protected, or not of our making.")
+        answer = self._client.write("DELETE", f"/compute/v1/{self.name}", {}, self._situation)
+        self._await(answer, journal)
+
+    # -- inside --------------------------------------------------------------------------------
+
+    @property
+    def _client(self) -> RestClient:
+        return self._clients.rest(self.api)
+
+    def _change(self, _observed: Seen | None, journal: Journal) -> None:
+        request_id = journal.get("request_id")
+        if not isinstance(request_id, str):
+            request_id = str(uuid.uuid4())
+            journal.put("request_id", request_id)
+        body = {"name": self._id, "description": _MARK, **self._wanted, **self._made}
+        try:
+            answer = self._client.write(
+                "POST", f"/compute/v1/{self._collection}", body, self._situation,
+                requestId=request_id,
+            )  # fmt: skip
+        except AlreadyTaken:
+            return  # An attempt before this one made it unheard: it is looked at again.
+        self._await(answer, journal)
+
+    def _await(self, answer: Values, journal: Journal) -> None:
+        journal.put("operation", answer["name"])
+        self._finish(journal)
+
+    def _finish(self, journal: Journal) -> None:
+        name = journal.get("operation")
+        if not isinstance(name, str):
+            return
+        try:
+            self._wait(name, journal)
+        except NotFound:
+            pass  # Forgotten by the service: what is there now decides.
+        except OperationFailed:
+            self._forget(journal)
+            raise
+        self._forget(journal)
+
+    @staticmethod
+    def _forget(journal: Journal) -> None:
+        for key in ("operation", "request_id"):
+            journal.forget(key)
+
+    def _wait(self, name: str, journal: Journal) -> None:
+        path = f"/compute/v1/{self._scope}/operations/{name}"
+        for _ in pauses(self._polling, self.subject, journal):
+            operation = self._client.read(path, self._situation)
+            if operation["status"] == "DONE":
+                if "error" in operation:
+                    texts = [each.get("message", "") for each in operation["error"]["errors"]]
+                    raise self._failure(operation.get("httpErrorStatusCode", 500), texts)
+                return
+
+    def _failure(self, http: int, texts: list[str]) -> Exception:
+        from google.api_core import exceptions as api
+
+        text = "; ".join(texts)
+        meant = translate(api.from_http_status(http, text), self._situation)  # type: ignore[no-untyped-call]
+        return OperationFailed(
+            f"{self.subject}: the operation failed: {text}",
+            expected="the operation to succeed",
+            remedy=meant.remedy or "run again",
+        )
+
+    def _cannot_change(self, change: Change) -> CannotChange:
+        shown = "; ".join(
+            f"{each.path}: is {each.old!r}, wanted {each.new!r}" for each in change.fields
+        )
+        return CannotChange(
+            f"{self.subject} differs in what Google never changes in place: {shown}.",
+            expected="the same values, or another name",
+            remedy="set what is there under [network] in the environment file, or another name",
+        )
+
+
+class Connection(Part):
+    """The network is connected to Google's services through a range of its own."""
+
+    api = "servicenetworking"
+
+    def __init__(
+        self, clients: Clients, project: str, network: str, range_id: str, protected: bool
+    ) -> None:
+        super().__init__(
+            clients, project, "private connection of network", network, {}, {}, protected
+        )
+        self._range = range_id
+
+    def observe(self) -> Seen | None:
+        """The connection of the network, or None (two reads: one where the network is absent)."""
+        try:
+            values = {"network": self.name}
+            answer = self._client.read(_CONNECTIONS, self._situation, **values)
+        except NotFound:
+            return None
+        for each in answer.get("connections", []):
+            if each.get("service", f"services/{SERVICE}") == f"services/{SERVICE}":
+                return Seen(self.name, each)
+        return None
+
+    def plan(self, observed: Seen | None) -> Change:
+        """Connect, or add our range to those of a connection."""
+        ranges = list(observed.values.get("reservedPeeringRanges", [])) if observed else []
+        if self._range in ranges:
+            return Change(ChangeKind.NONE, self.subject)
+        kind = ChangeKind.UPDATE if observed is not None else ChangeKind.CREATE
+        field = FieldChange("reservedPeeringRanges", ranges or None, [*ranges, self._range])
+        return Change(kind, self.subject, (field,))
+
+    def undo(self, change: Change, journal: Journal) -> None:  # noqa: ARG002
+        """A connection stays: what uses it can't be seen from here."""
+        if change.kind is not ChangeKind.NONE:
+            raise CannotUndo(
+                f"{self.subject} stays, as others may use it.",
+                remedy="gcloud services vpc-peerings delete --service=" + SERVICE
+                + f" --network={self._id}",
+            )  # fmt: skip
+
+    def _change(self, observed: Seen | None, journal: Journal) -> None:
+        there = list(observed.values.get("reservedPeeringRanges", [])) if observed else []
+        body = {"network": self.name, "reservedPeeringRanges": [*there, self._range]}
+        if observed is None:
+            answer = self._client.write("POST", _CONNECTIONS, body, self._situation)
+        else:
+            answer = self._client.write(
+                "PATCH", f"{_CONNECTIONS}/-", body, self._situation,
+                updateMask="reservedPeeringRanges",
+            )  # fmt: skip
+        self._await(answer, journal)
+
+    def _wait(self, name: str, journal: Journal) -> None:
+        for _ in pauses(self._polling, self.subject, journal):
+            operation = self._client.read(f"/v1/{name}", self._situation)
+            if operation.get("done"):
+                if "error" in operation:
+                    raise self._failure(500, [operation["error"].get("message", "")])
+                return
+
+
+def network(clients: Clients, project: Any, settings: Any, protected: bool) -> Part:
+    """The VPC network; one that is there is taken as it is, a new one has no subnetworks."""
+    name = full_network(project, settings)
+    made = {"autoCreateSubnetworks": False, "routingConfig": {"routingMode": "REGIONAL"}}
+    return Part(clients, project.id, "network", name, {}, made, protected)
+
+
+def subnetwork(clients: Clients, project: Any, settings: Any, protected: bool) -> Part:
+    """The subnetwork; one that is there keeps its range, a new one gets the one of the settings."""
+    from lib.cloud import locations
+
+    name = locations.subnetwork(project, settings)
+    wanted = {"network": full_network(project, settings)}
+    made = {"ipCidrRange": settings.subnetwork_range, "privateIpGoogleAccess": True}
+    return Part(clients, project.id, "subnetwork", name, wanted, made, protected)
+
+
+def services_range(clients: Clients, project: Any, settings: Any, protected: bool) -> Part:
+    """The range of addresses that Google's services take in the network."""
+    network = full_network(project, settings)
+    name = f"{network.partition('/global/')[0]}/global/addresses/{settings.services_range}"
+    wanted = {"network": network, "purpose": "VPC_PEERING"}
+    made = {"addressType": "INTERNAL", "prefixLength": settings.services_prefix}
+    return Part(clients, project.id, "address range", name, wanted, made, protected)
+
+
+def connection(clients: Clients, project: Any, settings: Any, protected: bool) -> Connection:
+    """The private connection of the network to Google's services."""
+    network = full_network(project, settings)
+    return Connection(clients, project.id, network, settings.services_range, protected)
+
+
+def full_network(project: Any, settings: Any) -> str:
+    """The full name of the network, also of one in another project (a shared VPC)."""
+    from lib.cloud import locations
+
+    return locations.network(project, settings)
+
+
+def _same(wanted: Any, there: Any) -> bool:
+    """Equal; a name counts as the link that ends in it, also by the project's number."""
+    if isinstance(wanted, str) and isinstance(there, str) and there.startswith("https://"):
+        own = there.rpartition("/v1/")[2].split("/")
+        return own[2:] == wanted.split("/")[2:] and (
+            own[1] == wanted.split("/")[1] or own[1].isdigit()
+        )
+    return bool(wanted == there)

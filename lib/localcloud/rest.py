@@ -1,0 +1,204 @@
+"""The REST face: HTTP and JSON over TLS, for APIs that speak nothing else.
+
+It stands beside the gRPC port with the same authority, identities, faults and counts.
+"""
+
+import json
+import logging
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
+from google.protobuf.json_format import MessageToDict
+from google.rpc import code_pb2
+
+from lib.localcloud import errors
+from lib.localcloud.certificates import Pair
+from lib.localcloud.contract import Api, Method
+from lib.localcloud.core import REST_SERVICES, Core
+from lib.localcloud.dispatch import answer
+from lib.localcloud.service import Service
+
+log = logging.getLogger(__name__)
+
+LARGEST_BODY: Final = 1 << 20
+HTTP: Final = {
+    "INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400,
+    "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "NOT_FOUND": 404, "ALREADY_EXISTS": 409,
+    "ABORTED": 409, "RESOURCE_EXHAUSTED": 429, "CANCELLED": 499, "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class RestRequest:
+    """One request: the variables of its path and query, and its JSON body."""
+
+    values: Mapping[str, str]
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A verb and a path template such as ``/v1/things/{thing}``, and the RPC that answers."""
+
+    verb: str
+    template: str
+    rpc: str
+    operation: bool = False
+
+
+class RestService(Service):
+    """An API without gRPC: a method for each RPC of its ``routes``, from and to plain JSON."""
+
+    proto: ClassVar[str]
+    routes: ClassVar[tuple[Route, ...]] = ()
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.name = self.proto
+        methods = {each.rpc: _method(self.proto, each) for each in self.routes}
+        self.api = Api(self.name, methods, {})
+        self.of_kind = {}
+
+    def project(self, request: RestRequest) -> str:
+        """The id of the project in the path; PERMISSION_DENIED where there is none."""
+        given = request.values.get("project", "")
+        found = self.core.project_id(given)
+        if found is None:
+            raise errors.denied(f"{self.title.partition('.')[0]}.projects.get", given)
+        return found
+
+    def _check_enabled(self, request: Any) -> None:
+        project = self.core.project_id(request.values.get("project", ""))
+        if project is not None and not self.core.enabled(project, self.title):
+            number = self.core.project_number(project)
+            raise errors.service_disabled(self.title, project, number)
+
+
+def _method(service: str, route: Route) -> Method:
+    answers: Any = operations_pb2.Operation if route.operation else empty_pb2.Empty
+    return Method(f"/{service}/{route.rpc}", empty_pb2.Empty, answers)
+
+
+@cache
+def _expression(template: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", template))
+
+
+class Face:
+    """Serves the REST services on a port of its own."""
+
+    def __init__(self, core: Core, host: str, port: int, pair: Pair) -> None:
+        handler = type("Handler", (_Handler,), {"core": core})
+        self._server = ThreadingHTTPServer((host, port), handler, bind_and_activate=False)
+        self._server.daemon_threads = True
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.certificate, pair.key)
+        self._server.socket = context.wrap_socket(
+            self._server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        self._server.server_bind()
+        self.endpoint = f"{host}:{self._server.server_address[1]}"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="rest", kwargs={"poll_interval": 0.1},
+            daemon=True,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Serve."""
+        self._server.server_activate()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Serve no more."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    core: Core
+
+    def _serve(self) -> None:
+        size = int(self.headers.get("Content-Length", "0"))
+        if size > LARGEST_BODY:
+            self.close_connection = True
+            self._reply(413, {})
+            return
+        content = self.rfile.read(size)
+        try:
+            response = self._answer(content)
+        except errors.RpcError as error:
+            self._reply(*_told(error))
+        else:
+            self._reply(200, response)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = _serve
+
+    def _answer(self, content: bytes) -> Any:
+        url = urlsplit(self.path)
+        for name in REST_SERVICES:
+            service: Any = self.core.service(name)
+            for route in service.routes:
+                match = _expression(route.template).fullmatch(url.path)
+                if match and route.verb == self.command:
+                    values = {**dict(parse_qsl(url.query)), **match.groupdict()}
+                    return answer(
+                        self.core, service, service.api.methods[route.rpc],
+                        partial(_request, values, content),
+                        self.headers.get("Authorization", ""), self._cut,
+                    )  # fmt: skip
+        raise errors.not_found(url.path, "Path")
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _reply(self, status: int, body: Any) -> None:
+        content = json.dumps(body).encode()
+        try:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json; charset=UTF-8")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+        except OSError:  # the caller has gone, or a fault has cut the connection
+            self.close_connection = True
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Requests are told where they are answered."""
+
+
+def _request(values: Mapping[str, str], content: bytes) -> RestRequest:
+    return RestRequest(values, _body(content))
+
+
+def _body(content: bytes) -> Mapping[str, Any]:
+    try:
+        body = json.loads(content or b"{}")
+    except ValueError as error:
+        raise errors.invalid("body", "the body is no JSON") from error
+    if not isinstance(body, dict):
+        raise errors.invalid("body", "the body is no JSON object")
+    return body
+
+
+def _told(error: errors.RpcError) -> tuple[int, dict[str, Any]]:
+    status = code_pb2.Code.Name(error.code)
+    number = HTTP.get(status, 500)
+    details = MessageToDict(error.status).get("details", [])
+    told = {"code": number, "message": error.message, "status": status, "details": details}
+    return number, {"error": told}

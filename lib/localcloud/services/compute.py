@@ -1,0 +1,363 @@
+"""Compute v1, networks alone: VPC networks, subnetworks, global address ranges, operations.
+
+They are kept and checked (names, ranges that overlap, what is in use); no packet passes through
+them, and AlloyDB, Memorystore and workstations take networks that are not there.
+"""
+
+import ipaddress
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from typing import Any, ClassVar, Final
+
+from google.protobuf import empty_pb2
+from google.protobuf.message import Message
+from google.rpc import code_pb2, status_pb2
+
+from lib.localcloud import errors
+from lib.localcloud.core import Call, Core
+from lib.localcloud.documents import Document, Documents
+from lib.localcloud.locations import REGIONS
+from lib.localcloud.operations import Finish
+from lib.localcloud.rest import HTTP, RestRequest, RestService, Route
+from lib.localcloud.store import OperationRow
+
+ROOT: Final = "/compute/v1"
+LINK: Final = "https://www.googleapis.com/compute/v1/"
+NAME: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+NETWORK: Final = re.compile(
+    r"(?:https://[\w./-]+/compute/v1/)?(projects/[^/]+/global/networks/[^/]+)"
+)
+NETWORKS: Final = "google.cloud.compute.v1.Networks"
+SUBNETWORKS: Final = "google.cloud.compute.v1.Subnetworks"
+ADDRESSES: Final = "google.cloud.compute.v1.GlobalAddresses"
+AUTOMATIC: Final = ipaddress.ip_network("10.128.0.0/9")
+GIVEN: Final = ipaddress.ip_network("10.0.0.0/9")
+
+
+def _routes(scope: str, collection: str, variable: str) -> tuple[Route, ...]:
+    path = f"{ROOT}/projects/{{project}}/{scope}/{collection}"
+    one = f"{path}/{{{variable}}}"
+    return (
+        Route("GET", one, "Get"), Route("GET", path, "List"),
+        Route("POST", path, "Insert", operation=True),
+        Route("DELETE", one, "Delete", operation=True),
+    )  # fmt: skip
+
+
+class Compute(RestService):
+    """What the collections share: insert and delete are operations, get and list are not."""
+
+    title = "compute.googleapis.com"
+    kind: ClassVar[str]
+    collection: ClassVar[str]
+    variable: ClassVar[str]
+    permission: ClassVar[str]
+    immutable: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
+        self.documents = Documents(self, self.kind)
+        self.of_kind = {self.kind: self.documents}  # type: ignore[dict-item]
+
+    def scope(self, request: RestRequest) -> str:
+        """Where the collection stands: ``projects/P/global`` or a region."""
+        region = request.values.get("region")
+        if region is not None and region not in REGIONS:
+            raise errors.not_found(f"projects/{request.values['project']}/regions/{region}")
+        return f"projects/{self.project(request)}/" + (f"regions/{region}" if region else "global")
+
+    def subject(self, rpc: str, request: Any) -> str:
+        """The full name, also of what is to be inserted."""
+        own = request.body.get("name", "") if rpc == "Insert" else request.values.get(self.variable)
+        project = self.core.project_id(request.values.get("project", "")) or "-"
+        region = request.values.get("region")
+        scope = f"regions/{region}" if region else "global"
+        return f"projects/{project}/{scope}/{self.collection}/{own or '-'}"
+
+    def Get(self, call: Call, request: RestRequest) -> Any:
+        """One document."""
+        name = self._name(request)
+        self._require(call, request, "get")
+        return self.documents.require(name)
+
+    def List(self, call: Call, request: RestRequest) -> Any:
+        """All of a project's scope, on one page."""
+        self._require(call, request, "list")
+        below = f"{self.scope(request)}/{self.collection}/"
+        found = self.documents.everything()
+        items = [document for name, document in found if name.startswith(below)]
+        return {"kind": f"compute#{self.variable}List", "items": items}
+
+    def Insert(self, call: Call, request: RestRequest) -> Any:
+        """Create; the same ``requestId`` begins nothing twice."""
+        self._require(call, request, "create")
+        document = dict(request.body)
+        own = str(document.get("name", ""))
+        if not NAME.fullmatch(own):
+            raise errors.invalid("name", f"'{own}' does not match '{NAME.pattern}'")
+        name = f"{self.scope(request)}/{self.collection}/{own}"
+        store = self.core.store
+        with store.transaction():
+            request_id = request.values.get("requestId", "")
+            known = store.request(self.name, f"{name}:{request_id}") if request_id else None
+            row = store.operation(known[2]) if known else None
+            if row is not None:
+                return operation(row)
+            if self.documents.find(name) or store.open_operations(name):
+                raise errors.already_exists(name, self.kind)
+            self.check(name, document)
+            accepted = self._accept(call, request, name, document)
+            if request_id:
+                store.put_request(self.name, f"{name}:{request_id}", "Insert", "", accepted.name)
+        self.core.operations.begin(accepted)
+        return operation(accepted)
+
+    def Delete(self, call: Call, request: RestRequest) -> Any:
+        """Delete what nothing uses."""
+        self._require(call, request, "delete")
+        name = self._name(request)
+        with self.core.store.transaction():
+            document = self.documents.require(name)
+            user = next(self.users(name), "")
+            if user:
+                raise errors.invalid(
+                    self.variable, f"The resource '{name}' is already being used by '{user}'"
+                )
+            accepted = self._accept(call, request, name, document)
+        self.core.operations.begin(accepted)
+        return operation(accepted)
+
+    def check(self, _name: str, document: Document) -> None:
+        """Refuse what Google refuses, and fill what the caller left out."""
+
+    def users(self, _name: str) -> Iterator[str]:
+        """What keeps a resource from being deleted."""
+        yield from ()
+
+    def network_of(self, document: Document) -> str:
+        """The full name of a document's network, which must be there."""
+        match = NETWORK.fullmatch(str(document.get("network", "")))
+        if match is None:
+            raise errors.invalid("network", f"'{document.get('network', '')}' is no network")
+        name = self.core.canonical(match[1])
+        networks: Any = self.core.service(NETWORKS)
+        networks.documents.require(name)
+        document["network"] = LINK + name
+        return name
+
+    def work(self, row: OperationRow) -> Finish:
+        """All changes are one write."""
+        document = json.loads(row.payload)
+
+        def finish() -> Message:
+            if row.rpc == "Delete":
+                self.documents.delete(row.target)
+            else:
+                self.store_new(row.target, document)
+            return empty_pb2.Empty()
+
+        return finish
+
+    def store_new(self, name: str, document: Document) -> None:
+        """Write what was inserted."""
+        self.documents.save(name, document)
+
+    def failed(self, row: OperationRow, error: errors.RpcError) -> None:
+        """Nothing was written."""
+
+    def metadata(self, _row: OperationRow) -> Message | None:
+        """Compute's operations have none."""
+        return empty_pb2.Empty()
+
+    def _accept(
+        self, call: Call, request: RestRequest, name: str, document: Document
+    ) -> OperationRow:
+        scope = self.scope(request)
+        if call.method.name == "Insert":
+            document |= {
+                "kind": f"compute#{self.variable}", "id": str(secrets.randbits(63)),
+                "selfLink": LINK + name,
+                "creationTimestamp": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+            }  # fmt: skip
+        own = f"operation-{time.time_ns() // 1_000_000}-{secrets.token_hex(8)}"
+        return self.core.operations.accept(
+            name=f"{scope}/operations/{own}", service=self.name, rpc=call.method.name,
+            kind=self.kind, target=name, payload=json.dumps(document).encode(),
+        )  # fmt: skip
+
+    def _name(self, request: RestRequest) -> str:
+        return f"{self.scope(request)}/{self.collection}/{request.values[self.variable]}"
+
+    def _require(self, call: Call, request: RestRequest, verb: str) -> None:
+        project = f"projects/{self.project(request)}"
+        call.require(f"compute.{self.permission}.{verb}", self.name, project)
+
+
+class Networks(Compute):
+    """VPC networks."""
+
+    proto = NETWORKS
+    routes = _routes("global", "networks", "network")
+    kind, collection, variable, permission = "Network", "networks", "network", "networks"
+
+    def check(self, _name: str, document: Document) -> None:
+        document.setdefault("autoCreateSubnetworks", True)
+        document.setdefault("routingConfig", {"routingMode": "REGIONAL"})
+
+    def users(self, name: str) -> Iterator[str]:
+        for service in (SUBNETWORKS, ADDRESSES):
+            found: Any = self.core.service(service)
+            for own, document in found.documents.below(name.split("/")[1]):
+                if document.get("network") == LINK + name:
+                    yield own
+
+    def store_new(self, name: str, document: Document) -> None:
+        super().store_new(name, document)
+        if document["autoCreateSubnetworks"]:
+            subnetworks: Any = self.core.service(SUBNETWORKS)
+            ranges = AUTOMATIC.subnets(new_prefix=20)
+            for region, cidr in zip(REGIONS, ranges, strict=False):
+                subnetworks.make(name, region, str(cidr))
+
+    def make_default(self, project: str) -> None:
+        """The network that a project gets when Compute is enabled for the first time."""
+        name = f"projects/{project}/global/networks/default"
+        if self.documents.find(name) is None:
+            document: Document = {"name": "default", "kind": "compute#network",
+                                  "selfLink": LINK + name}  # fmt: skip
+            self.check(name, document)
+            self.store_new(name, document)
+
+
+class Subnetworks(Compute):
+    """Subnetworks, whose ranges overlap nowhere in their network."""
+
+    proto = SUBNETWORKS
+    routes = _routes("regions/{region}", "subnetworks", "subnetwork")
+    kind, collection, variable, permission = (
+        "Subnetwork", "subnetworks", "subnetwork", "subnetworks",
+    )  # fmt: skip
+
+    def check(self, name: str, document: Document) -> None:
+        network = self.network_of(document)
+        cidr = _range(document.get("ipCidrRange"))
+        document["region"] = LINK + "/".join(name.split("/")[:4])
+        for other, there in self.documents.below(name.split("/")[1]):
+            if there["network"] == LINK + network and cidr.overlaps(_range(there["ipCidrRange"])):
+                raise errors.invalid("ipCidrRange", f"{cidr} overlaps with {other}")
+
+    def users(self, name: str) -> Iterator[str]:
+        document = self.documents.require(name)
+        networks: Any = self.core.service(NETWORKS)
+        network = networks.documents.find(document["network"].removeprefix(LINK))
+        if network and network["autoCreateSubnetworks"]:
+            yield document["network"].removeprefix(LINK)
+
+    def make(self, network: str, region: str, cidr: str) -> None:
+        """A subnetwork of a network that makes its own."""
+        project, own = network.split("/")[1], network.rpartition("/")[2]
+        name = f"projects/{project}/regions/{region}/subnetworks/{own}"
+        self.documents.save(name, {
+            "name": own, "kind": "compute#subnetwork", "selfLink": LINK + name,
+            "network": LINK + network, "ipCidrRange": cidr,
+            "region": LINK + f"projects/{project}/regions/{region}",
+        })  # fmt: skip
+
+
+class GlobalAddresses(Compute):
+    """Global addresses: ranges for private services access alone."""
+
+    proto = ADDRESSES
+    routes = _routes("global", "addresses", "address")
+    kind, collection, variable, permission = (
+        "GlobalAddress", "addresses", "address", "globalAddresses",
+    )  # fmt: skip
+
+    def check(self, _name: str, document: Document) -> None:
+        if (document.get("purpose"), document.get("addressType")) != ("VPC_PEERING", "INTERNAL"):
+            raise errors.invalid(
+                "purpose", "the embedded cloud has INTERNAL ranges for VPC_PEERING only"
+            )
+        length = document.get("prefixLength")
+        if not isinstance(length, int) or not 8 <= length <= 29:
+            raise errors.invalid("prefixLength", f"'{length}' is not 8 to 29")
+        network = self.network_of(document)
+        taken = [*self._taken(network)]
+        if document.get("address"):
+            wanted = [_range(f"{document['address']}/{length}")]
+        else:
+            wanted = [*GIVEN.subnets(new_prefix=max(length, 9))]
+        free = next((each for each in wanted if not any(map(each.overlaps, taken))), None)
+        if free is None:
+            raise errors.invalid("address", "the range overlaps with one of the network")
+        document |= {"address": str(free.network_address), "status": "RESERVED"}
+
+    def _taken(self, network: str) -> Iterator[ipaddress.IPv4Network]:
+        project = network.split("/")[1]
+        subnetworks: Any = self.core.service(SUBNETWORKS)
+        for _, there in subnetworks.documents.below(project):
+            if there["network"] == LINK + network:
+                yield _range(there["ipCidrRange"])
+        for _, there in self.documents.below(project):
+            if there["network"] == LINK + network:
+                yield _range(f"{there['address']}/{there['prefixLength']}")
+
+
+class ComputeOperations(RestService):
+    """Global and regional operations of Compute."""
+
+    proto = "google.cloud.compute.v1.GlobalOperations"
+    title = "compute.googleapis.com"
+    routes = tuple(
+        Route(verb, f"{ROOT}/projects/{{project}}/{scope}/operations/{{operation}}{end}", rpc)
+        for scope in ("global", "regions/{region}")
+        for verb, end, rpc in (("GET", "", "Get"), ("POST", "/wait", "Wait"))
+    )
+
+    def subject(self, _rpc: str, request: Any) -> str:
+        """What the operation works on."""
+        row = self.core.store.operation(self._name(request))
+        return row.target if row is not None else self._name(request)
+
+    def Get(self, _call: Call, request: RestRequest) -> Any:
+        """An operation as it is now."""
+        row = self.core.store.operation(self._name(request))
+        if row is None or self.core.operations.lost(row.name):
+            raise errors.not_found(self._name(request), "Operation")
+        return operation(row)
+
+    def Wait(self, call: Call, request: RestRequest) -> Any:
+        """An operation once it is done, or as it is after a while."""
+        self.Get(call, request)
+        return operation(self.core.operations.wait(self._name(request), 20.0))
+
+    def _name(self, request: RestRequest) -> str:
+        region = request.values.get("region")
+        scope = f"regions/{region}" if region else "global"
+        own = request.values["operation"]
+        return f"projects/{self.project(request)}/{scope}/operations/{own}"
+
+
+def operation(row: OperationRow) -> Document:
+    """An operation as Compute tells it."""
+    told: Document = {
+        "kind": "compute#operation", "name": row.name.rpartition("/")[2],
+        "operationType": row.rpc.lower(), "targetLink": LINK + row.target,
+        "selfLink": LINK + row.name, "status": "RUNNING" if row.done is None else "DONE",
+    }  # fmt: skip
+    if row.error is not None:
+        status = status_pb2.Status.FromString(row.error)
+        code = code_pb2.Code.Name(status.code)
+        told["error"] = {"errors": [{"code": code, "message": status.message}]}
+        told |= {"httpErrorStatusCode": HTTP.get(code, 500), "httpErrorMessage": status.message}
+    return told
+
+
+def _range(text: Any) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(str(text))
+    except ValueError as error:
+        raise errors.invalid("ipCidrRange", f"'{text}' is no IPv4 range") from error

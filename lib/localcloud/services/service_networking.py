@@ -1,0 +1,144 @@
+"""Service Networking v1: private connections of networks to Google's services.
+
+A connection is kept and checked; what it would peer with is on loopback anyway.
+"""
+
+import json
+from typing import Any, Final
+
+from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from lib.localcloud import errors
+from lib.localcloud.core import Call, Core
+from lib.localcloud.documents import Document, Documents
+from lib.localcloud.operations import Finish, new_name
+from lib.localcloud.rest import RestRequest, RestService, Route
+from lib.localcloud.services.compute import ADDRESSES, LINK, NETWORKS
+from lib.localcloud.store import OperationRow
+
+SERVICE: Final = "servicenetworking.googleapis.com"
+PATH: Final = f"/v1/services/{SERVICE}/connections"
+PEERING: Final = "servicenetworking-googleapis-com"
+
+
+class ServiceNetworking(RestService):
+    """Connections of networks to ``servicenetworking.googleapis.com``, one for each network."""
+
+    proto = "google.cloud.servicenetworking.v1.ServicePeeringManager"
+    title = SERVICE
+    routes = (
+        Route("GET", PATH, "ListConnections"),
+        Route("POST", PATH, "CreateConnection", operation=True),
+        Route("PATCH", f"{PATH}/-", "UpdateConnection", operation=True),
+        Route("GET", "/v1/operations/{operation}", "GetOperation"),
+    )
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
+        self.documents = Documents(self, "Connection")
+        self.of_kind = {"Connection": self.documents}  # type: ignore[dict-item]
+
+    def subject(self, rpc: str, request: Any) -> str:
+        """The network."""
+        if rpc == "GetOperation":
+            row = self.core.store.operation(f"operations/{request.values['operation']}")
+            return row.target if row is not None else ""
+        return self.core.canonical(self._given(request))
+
+    def ListConnections(self, call: Call, request: RestRequest) -> Any:
+        """The connection of one network, if it has one."""
+        name = self._network(call, request, "get")
+        found = self.documents.find(name)
+        return {"connections": [found]} if found else {}
+
+    def CreateConnection(self, call: Call, request: RestRequest) -> Any:
+        """Connect a network that has no connection yet."""
+        name = self._network(call, request, "addPeering")
+        if self.documents.find(name) or self.core.store.open_operations(name):
+            raise errors.failed_precondition(
+                name, "Cannot create a connection: the network has one; update it instead"
+            )
+        return self._begin(call, request, name)
+
+    def UpdateConnection(self, call: Call, request: RestRequest) -> Any:
+        """Give the connection other ranges."""
+        name = self._network(call, request, "addPeering")
+        self.documents.require(name)
+        return self._begin(call, request, name)
+
+    def GetOperation(self, _call: Call, request: RestRequest) -> Any:
+        """An operation as it is now."""
+        row = self.core.store.operation(f"operations/{request.values['operation']}")
+        if row is None or self.core.operations.lost(row.name):
+            raise errors.not_found(request.values["operation"], "Operation")
+        return _told(self.core.operations.message(row))
+
+    def work(self, row: OperationRow) -> Finish:
+        """One write."""
+        document = json.loads(row.payload)
+
+        def finish() -> Message:
+            self.documents.save(row.target, document)
+            return empty_pb2.Empty()
+
+        return finish
+
+    def failed(self, row: OperationRow, error: errors.RpcError) -> None:
+        """Nothing was written."""
+
+    def metadata(self, _row: OperationRow) -> Message | None:
+        """Of no interest to callers."""
+        return empty_pb2.Empty()
+
+    def _begin(self, call: Call, request: RestRequest, name: str) -> Any:
+        ranges = request.body.get("reservedPeeringRanges")
+        if not isinstance(ranges, list) or not ranges:
+            raise errors.invalid("reservedPeeringRanges", "give at least one range")
+        addresses: Any = self.core.service(ADDRESSES)
+        project = name.split("/")[1]
+        for each in ranges:
+            found = addresses.documents.require(f"projects/{project}/global/addresses/{each}")
+            if found["network"] != LINK + name:
+                raise errors.invalid("reservedPeeringRanges", f"{each} is of another network")
+        number = self.core.project_number(project)
+        document: Document = {
+            "network": name.replace(f"projects/{project}/", f"projects/{number}/", 1),
+            "reservedPeeringRanges": ranges, "peering": PEERING, "service": f"services/{SERVICE}",
+        }  # fmt: skip
+        with self.core.store.transaction():
+            row = self.core.operations.accept(
+                name=new_name(""), service=self.name, rpc=call.method.name, kind="Connection",
+                target=name, payload=json.dumps(document).encode(),
+            )  # fmt: skip
+        self.core.operations.begin(row)
+        return _told(self.core.operations.message(row))
+
+    @staticmethod
+    def _given(request: RestRequest) -> str:
+        return str(request.body.get("network") or request.values.get("network") or "")
+
+    def _network(self, call: Call, request: RestRequest, verb: str) -> str:
+        given = self._given(request)
+        name = self.core.canonical(given)
+        parts = name.split("/")
+        if len(parts) != 5 or parts[0] != "projects" or parts[2:4] != ["global", "networks"]:
+            raise errors.invalid("network", f"'{given}' is not projects/P/global/networks/N")
+        if self.core.project_id(parts[1]) is None:
+            raise errors.denied(f"servicenetworking.services.{verb}", given)
+        call.require(f"servicenetworking.services.{verb}", self.name, f"projects/{parts[1]}")
+        if not self.core.enabled(parts[1], SERVICE):
+            number = self.core.project_number(parts[1])
+            raise errors.service_disabled(SERVICE, parts[1], number)
+        networks: Any = self.core.service(NETWORKS)
+        networks.documents.require(name)
+        return name
+
+
+def _told(operation: operations_pb2.Operation) -> Document:
+    told: Document = {"name": operation.name, "done": operation.done}
+    if operation.HasField("error"):
+        told["error"] = MessageToDict(operation.error)
+    return told
