@@ -8,6 +8,8 @@ from tests.plugin.conftest import migration, run
 
 __all__ = ["FULL", "migration", "run"]
 
+collect_ignore = ["doomed"]
+
 FULL = os.environ.get("ORCHESTRA_CHAOS") == "full"
 """Whether everything is to be tried, which takes many minutes."""
 

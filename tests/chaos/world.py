@@ -1,0 +1,131 @@
+"""The small migration's world: begun anew for each scenario, and looked at from outside."""
+
+import json
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lib.cloud.cloud import Cloud
+from lib.cloud.target import Target
+from lib.engine.changes import Change, ChangeKind
+from lib.settings import NetworkSettings, ProjectSettings, RedisSettings
+from tests.chaos.processes import Forks
+from tests.cloud.small_engine import MemoryJournal
+
+DOOMED = Path(__file__).parent / "doomed"
+INI = "[pytest]\naddopts = -p pytest_dependency -p pytest_benchmark.plugin -p xdist.plugin "
+INI += "-p no:cacheprovider -W ignore\n"
+ONCE = {"CreateProject", "CreateSecret", "AddSecretVersion", "CreateInstance"}
+
+
+@dataclass(frozen=True)
+class End:
+    """Where a migration ended: files, resources and checkpoints, without times and attempts."""
+
+    files: Mapping[str, str]
+    resources: Mapping[str, Any]
+    checkpoints: Mapping[str, tuple[str, Any, Any]]
+
+
+@dataclass
+class World:
+    """A folder and a project of one scenario."""
+
+    folder: Path
+    project: str
+    forks: Forks
+    about: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        shutil.copytree(DOOMED, self.folder, ignore=shutil.ignore_patterns("__pycache__"))
+        (self.folder / "pytest.ini").write_text(INI)
+        (self.folder / "old.txt").write_text("what was there before")
+
+    # -- runs ------------------------------------------------------------------------------------
+
+    def start(self, *arguments: str, moment: str = "") -> int:
+        """Begin a run that ends at ``moment``; gives its process."""
+        environ = {"PROJECT": self.project, "CLOUD": json.dumps(self.about), "MOMENT": moment}
+        return self.forks.start(self.folder, ["phases", *arguments], environ)
+
+    def run(self, *arguments: str, moment: str = "") -> int:
+        """A whole run; gives its exit code."""
+        self.start(*arguments, moment=moment)
+        return self.forks.ended()
+
+    @property
+    def said(self) -> str:
+        """What the last run printed."""
+        return (self.folder / "said.txt").read_text()
+
+    def moments(self) -> list[str]:
+        """The moments that the runs came to, in order."""
+        return self._lines("moments.txt")
+
+    def made_twice(self) -> dict[str, int]:
+        """What came to be more than once, though it never went away."""
+        made = Counter(self._lines("made.txt"))
+        return {
+            thing: count
+            for thing, count in made.items()
+            if count > 1 and (thing in ONCE or thing.startswith("file "))
+        }
+
+    def _lines(self, name: str) -> list[str]:
+        path = self.folder / name
+        return path.read_text().splitlines() if path.exists() else []
+
+    # -- what is there ---------------------------------------------------------------------------
+
+    def end(self) -> End:
+        """What is there now."""
+        names = ("paper.txt", "new.txt", "old.txt")
+        found = {name: self.folder / name for name in names}
+        files = {name: path.read_text() for name, path in found.items() if path.exists()}
+        return End(files, self._resources(), self._checkpoints())
+
+    def _checkpoints(self) -> dict[str, tuple[str, Any, Any]]:
+        with closing(sqlite3.connect(self.folder / ".migration" / "development.db")) as store:
+            rows = store.execute("select step, state, inputs, outputs from orchestra_checkpoints")
+            return {name: (state, json.loads(i), json.loads(o)) for name, state, i, o in rows}
+
+    def _settings(self) -> tuple[ProjectSettings, NetworkSettings, RedisSettings]:
+        services = ("redis.googleapis.com", "secretmanager.googleapis.com")
+        redis = RedisSettings(instance="memory", memory_gb=1, tier="BASIC")
+        return ProjectSettings(id=self.project, services=services), NetworkSettings(), redis
+
+    def cloud(self) -> Cloud:
+        """A cloud of the test's own, to look from outside."""
+        return Cloud(Target.embedded(project=self.project, **self.about))
+
+    def _resources(self) -> dict[str, Any]:
+        project, network, redis = self._settings()
+        cloud = self.cloud()
+        instance = cloud.redis_instance(project, network, redis).observe()
+        region = f"projects/{self.project}/locations/{project.region}"
+        operations = cloud.clients.get("redis").list_operations({"name": region}).operations
+        versions = cloud.clients.get("secrets").list_secret_versions(
+            request={"parent": f"projects/{self.project}/secrets/key"}
+        )
+        found = {
+            "project": dict(cloud.project(project).observe().labels),
+            "services": cloud.services(project).plan(cloud.services(project).observe()).kind,
+            "secret versions": [each.state.name for each in versions],
+            "key": cloud.read_secret("key"),
+            "instance": (instance.state.name, instance.memory_size_gb, dict(instance.labels)),
+            "redis operations": len(operations),
+        }
+        cloud.close()
+        return found
+
+    def clear(self) -> None:
+        """Stop what runs behind the scenario's instance."""
+        cloud = self.cloud()
+        action = cloud.redis_instance(*self._settings())
+        action.undo(Change(ChangeKind.CREATE, action.subject), MemoryJournal())
+        cloud.close()
