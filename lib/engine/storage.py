@@ -63,6 +63,8 @@ class Storage:
         path = Path(self.location)
         if not _writable(path):
             raise _unwritable(path)
+        if _cut_short(path):
+            raise _unusable(self.shown, "it was cut short")
         if create:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,12 +166,7 @@ class Storage:
         try:
             yield
         except sa.exc.DBAPIError as error:
-            raise CheckpointError(
-                f"The checkpoint store {self.shown} can't be used: {error.orig}.",
-                expected="a store that this tool made, whole and writable",
-                remedy="restore it from a copy, or begin another with --checkpoint PATH; "
-                "steps whose work stands are recognised and not done again",
-            ) from error
+            raise _unusable(self.shown, str(error.orig)) from error
 
     def _get_meta(self, key: str) -> str | None:
         query = sa.select(tables.META.c.value).where(tables.META.c.key == key)
@@ -203,6 +200,31 @@ def _writable(path: Path) -> bool:
     while not os.path.exists(parent):
         parent = parent.parent
     return os.path.isdir(parent) and os.access(parent, os.W_OK)
+
+
+def _cut_short(path: Path) -> bool:
+    """Whether a file lacks a part of its last page, which SQLite itself sees only when it reads it.
+
+    Where a log of writes is left, SQLite makes the file whole from it.
+    """
+    log = path.with_name(path.name + "-wal")
+    if not path.exists() or (log.exists() and log.stat().st_size):
+        return False
+    with path.open("rb") as file:
+        header = file.read(18)
+    if not header.startswith(b"SQLite format 3\0") or len(header) < 18:
+        return False
+    page = int.from_bytes(header[16:18], "big")
+    return path.stat().st_size % (65536 if page == 1 else max(page, 1)) != 0
+
+
+def _unusable(shown: str, why: str) -> CheckpointError:
+    return CheckpointError(
+        f"The checkpoint store {shown} can't be used: {why}.",
+        expected="a store that this tool made, whole and writable",
+        remedy="restore it from a copy, or begin another with --checkpoint PATH; "
+        "steps whose work stands are recognised and not done again",
+    )
 
 
 def _unwritable(path: Path) -> CheckpointError:
