@@ -65,7 +65,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _decide_on_workers(config: pytest.Config, session: MigrationSession) -> None:
     """Steps may run at once; criteria never do, and what changes nothing needs no workers."""
-    if _reaches(session, session.validation_folder):
+    benchmarks = config.getoption("benchmark_only", default=False)
+    if benchmarks or _reaches(session, session.validation_folder):
         raise pytest.UsageError(
             "-n: criteria are measured one after the other, on a machine that does nothing else.\n"
             f"  expected: -n for {session.steps_folder.name}/ alone\n"
