@@ -1,13 +1,17 @@
 """Killed at every boundary of every step; the next run ends where an uninterrupted one does."""
 
+import os
+import random
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from tests.chaos.conftest import FULL
 from tests.chaos.processes import KILLED, Forks
+from tests.chaos.servers import databases_below, kill, killed_cloud
 from tests.chaos.world import End, World
 
 BOUNDARIES = (
@@ -23,7 +27,7 @@ BOUNDARIES = (
     "during: CreateInstance was answered",
     "memory: before the checkpoint",
 )
-"""In the order of the run: what the short form kills, each in the run that goes on from the last."""
+"""What the short form kills, in order; each in the run that goes on from the last."""
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +94,59 @@ def test_killed_at_every_boundary_of_every_step(new_world):
         assert doomed.run(moment=moment) == KILLED, f"{moment}: {doomed.said}"
         assert finished(doomed) == expected, moment
         doomed.clear()
+
+
+def at_random(world: World, seconds: float) -> None:
+    """Wait for a random part of a run that takes about this long."""
+    while not world.moments():  # what comes before is pytest's own start
+        time.sleep(0.001)
+    time.sleep(random.uniform(0, seconds))
+
+
+def timed(world: World) -> tuple[End, float]:
+    """The end of an uninterrupted run, and how many seconds its steps took."""
+    world.start()
+    at_random(world, 0)
+    began = time.monotonic()
+    assert world.forks.ended() == 0, world.said
+    seconds = time.monotonic() - began
+    return finished(world), seconds
+
+
+@pytest.mark.full_chaos
+def test_killed_at_random_moments(new_world):
+    expected, seconds = timed(new_world())
+    for _ in range(100):
+        doomed = new_world()
+        process = doomed.start()
+        at_random(doomed, seconds)
+        os.kill(process, signal.SIGKILL)
+        doomed.forks.ended()
+        assert finished(doomed) == expected, doomed.moments()
+        doomed.clear()
+
+
+@pytest.mark.full_chaos
+def test_the_cloud_is_killed_and_comes_back(new_world, localcloud):
+    expected, seconds = timed(new_world())
+    for _ in range(10):
+        world = new_world()
+        world.start()
+        at_random(world, seconds)
+        killed_cloud(localcloud.state)
+        world.forks.ended()  # it may have waited until the cloud was back, or have failed
+        assert finished(world) == expected, world.moments()
+        world.clear()
+
+
+@pytest.mark.full_chaos
+def test_what_serves_behind_an_instance_is_killed(new_world, localcloud):
+    expected, seconds = timed(new_world())
+    for _ in range(10):
+        world = new_world()
+        world.start()
+        at_random(world, seconds)
+        kill(databases_below(localcloud.state))
+        world.forks.ended()
+        assert finished(world) == expected, world.moments()
+        world.clear()
