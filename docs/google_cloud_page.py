@@ -135,6 +135,7 @@ def _resource(cloud: Cloud, name: str) -> Resource[object]:
         "workstation_cluster": (S.project, S.network, S.workstations),
         "workstation_config": (S.project, S.workstations),
         "workstation": (S.project, S.workstations),
+        "run_acceptance": (S.project, S.api),
         "run_service": (S.project, S.api, {}, {}, "", S.network),
     }
     made: Resource[object] = getattr(cloud, name)(*arguments[name])

@@ -169,7 +169,7 @@ def test_the_keys_are_copied(step, keyspace):
     """Every Redis key of the source is on the target, with its type and expiry."""
     if keyspace is None:
         return step.note("no Redis source: no keys to move")
-    step.make(keyspace.copied())
+    step.make(keyspace.moved())
 
 
 @pytest.mark.component("data-migration")
@@ -178,5 +178,7 @@ def test_source_and_target_hold_the_same_keys(step, keyspace, platform):
     """Every Redis key agrees, from both sides until the API serves and keeps keys of its own."""
     if keyspace is None:
         return step.note("no Redis source: no keys to compare")
+    if keyspace.is_online:
+        return step.note("online: compared at the cutover, when the last change is in")
     found = step.check("Redis keys agree", lambda: keyspace.compare(in_use=platform.in_use))
     step.note(found.describe())

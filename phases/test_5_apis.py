@@ -19,6 +19,17 @@ def test_the_target_takes_over(step, relational):
     step.publish(seconds_without_writes=state.seconds)
 
 
+@pytest.mark.component("data-migration")
+@pytest.mark.dependency(name="keys-cutover", depends=["keys", "cutover"], scope="session")
+def test_the_target_takes_over_the_keys(step, keyspace):
+    """Redis writes on the source stop, the last change arrives, and all keys agree."""
+    if keyspace is None:
+        return step.note("no Redis source: no writes to take over")
+    if not keyspace.is_online:
+        return step.note("offline: writers were stopped before the copy")
+    step.make(keyspace.cut_over())
+
+
 @pytest.mark.component("api-deployment")
 @pytest.mark.dependency(name="api-schema", depends=["application-role"], scope="session")
 def test_the_api_has_its_tables(step, settings, platform):
@@ -36,8 +47,7 @@ def test_the_api_has_its_tables(step, settings, platform):
         "secret-access",
         "vector-search-tuned",
         "search-breaker",
-        "keys",
-        "cutover",
+        "keys-cutover",
     ],
     scope="session",
 )

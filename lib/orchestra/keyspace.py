@@ -28,6 +28,15 @@ class Keyspace:
             workers=data.workers,
         )
 
+    @property
+    def is_online(self) -> bool:
+        """Whether changes are followed until a cutover."""
+        return bool(self._settings.data_migration.mode == "online")
+
+    def moved(self) -> CopyKeys | SyncKeys:
+        """The keys are on the target: copied once, or followed while the source is in use."""
+        return self.synchronised() if self.is_online else self.copied()
+
     def synchronised(self) -> SyncKeys:
         """Every key of a source in use is on the target, about as it is now (an action)."""
         return SyncKeys(self.copied())
