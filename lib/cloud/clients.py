@@ -53,6 +53,19 @@ class Clients:
                 )
             return self._made[name]
 
+    def match(self, address: str) -> Any:
+        """The client that searches vectors at an index endpoint's own public address."""
+        with self._mutex:
+            key = f"match {address}"
+            if key not in self._made:
+                from google.cloud.aiplatform_v1 import MatchServiceClient as Match
+
+                if self.target.kind == "embedded":
+                    self._made[key] = self._embedded(Match)
+                else:
+                    self._made[key] = self._on_google("match", Match, address)
+            return self._made[key]
+
     def rest(self, api: str) -> RestClient:
         """The REST calls of ``compute`` or ``servicenetworking``."""
         with self._mutex:
@@ -106,7 +119,7 @@ class Clients:
             )
         return self._shared_channel
 
-    def _on_google(self, name: str, kind: Any) -> Any:
+    def _on_google(self, name: str, kind: Any, address: str = "") -> Any:
         from google.api_core.client_options import ClientOptions
 
         if self._credentials is None:
@@ -118,5 +131,7 @@ class Clients:
         if quota:
             options.quota_project_id = quota
         if name in _REGIONAL:
-            options.api_endpoint = f"{self.target.region}-aiplatform.googleapis.com"
+            address = f"{self.target.region}-aiplatform.googleapis.com"
+        if address:
+            options.api_endpoint = address
         return kind(credentials=self._credentials.google, client_options=options)

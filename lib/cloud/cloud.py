@@ -8,6 +8,7 @@ from lib.cloud import iam, inventory, networks, secrets, services
 from lib.cloud import projects as project_kinds
 from lib.cloud import redis as redis_kinds
 from lib.cloud import run as run_kinds
+from lib.cloud import vertex as vertex_kinds
 from lib.cloud import workstations as workstation_kinds
 from lib.cloud.clients import Clients
 from lib.cloud.credentials import Credentials
@@ -141,6 +142,31 @@ class Cloud:
     def redis_auth_string(self, project: Any, redis: Any) -> str:
         """The AUTH string (network)."""
         return redis_kinds.auth_string(self.clients, project, redis)
+
+    # -- Vertex AI vector search ---------------------------------------------------------------
+
+    def vector_index(self, project: Any, index: Any) -> vertex_kinds.Index:
+        """An index with streamed datapoints; ``index`` has ``name``, ``dimensions``, ``distance``.
+
+        Its state exposes ``name``, which Google chooses.
+        """
+        return vertex_kinds.index(self.clients, project, index, self.protected)
+
+    def index_endpoint(self, project: Any, name: str) -> vertex_kinds.Endpoint:
+        """A public index endpoint; its state exposes ``public_endpoint_domain_name``."""
+        return vertex_kinds.endpoint(self.clients, project, name, self.protected)
+
+    def deployed_index(
+        self, project: Any, id: str, index: Any, endpoint: str
+    ) -> vertex_kinds.Deployed:
+        """The index is deployed at the endpoint called ``endpoint`` under ``id``."""
+        return vertex_kinds.deployed(self.clients, project, id, index, endpoint, self.protected)
+
+    def neighbours(
+        self, deployed: vertex_kinds.DeployedState, vector: list[float], count: int
+    ) -> list[tuple[str, float]]:
+        """Ids and distances of the datapoints nearest to ``vector`` (network)."""
+        return vertex_kinds.neighbours(self.clients, deployed, vector, count)
 
     # -- workstations --------------------------------------------------------------------------
 

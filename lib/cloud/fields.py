@@ -126,7 +126,7 @@ def _leaves(
         if _is_map(known):
             for key in value:
                 yield f"{path}.{key}", (new or {}).get(key)
-        elif isinstance(new, Mapping) and isinstance(value, Mapping):
+        elif isinstance(new, Mapping) and isinstance(value, Mapping) and not _is_free(known):
             yield from _leaves(known.message_type, value, new, f"{path}.")
         else:
             yield path, new
@@ -134,6 +134,11 @@ def _leaves(
 
 def _is_map(known: Any) -> bool:
     return known.message_type is not None and known.message_type.GetOptions().map_entry
+
+
+def _is_free(known: Any) -> bool:
+    """Whether a field takes any structure, so that nothing is known of what is in it."""
+    return known.message_type.full_name in ("google.protobuf.Value", "google.protobuf.Struct")
 
 
 def _same(new: Any, old: Any) -> bool:

@@ -35,6 +35,10 @@ SERVICES: Final[Mapping[str, str]] = {
     "google.cloud.redis.v1.CloudRedis": "redis:Redis",
     "google.cloud.workstations.v1.Workstations": "workstations:WorkstationsService",
     "google.cloud.run.v2.Services": "run:Run",
+    "google.cloud.aiplatform.v1.IndexService": "vertex:IndexService",
+    "google.cloud.aiplatform.v1.IndexEndpointService": "vertex:IndexEndpointService",
+    "google.cloud.aiplatform.v1.MatchService": "vertex:Match",
+    "google.cloud.aiplatform.v1beta1.MatchService": "vertex:MatchBeta",
     "google.longrunning.Operations": "mixins:OperationsService",
     "google.cloud.location.Locations": "mixins:Locations",
     "google.iam.v1.IAMPolicy": "mixins:IamPolicy",
@@ -68,6 +72,7 @@ class Core:
 
     def __init__(self, state: Path, subnet: str, operation_seconds: float = 0.05) -> None:
         self.state = state
+        self.endpoint = f"{subnet}.1:8443"
         self.store = Store(state / "state.db")
         self.identities = Identities(self.store)
         self.rehearsal = Rehearsal(state)

@@ -67,6 +67,7 @@ class Server:
     def __init__(self, state: Path, host: str, port: int, operation_seconds: float) -> None:
         self.endpoint = f"{host}:{port}"
         self._core = Core(state, host.rpartition(".")[0], operation_seconds)
+        self._core.endpoint = self.endpoint
         self._supervisor = Supervisor(self._core)
         pair = certificates.server(state, host)
         ca = (state / "ca.pem").read_bytes()

@@ -27,6 +27,10 @@ CLIENTS = {
     "redis": ("redis_v1", "cloud_redis", "CloudRedis"),
     "workstations": ("workstations_v1", "workstations", "Workstations"),
     "run": ("run_v2", "services", "Services"),
+    "indexes": ("aiplatform_v1", "index_service", "IndexService"),
+    "index_endpoints": ("aiplatform_v1", "index_endpoint_service", "IndexEndpointService"),
+    "match": ("aiplatform_v1", "match_service", "MatchService"),
+    "match_beta": ("aiplatform_v1beta1", "match_service", "MatchService"),
 }
 FAST = polling.DEFAULT_POLLING.with_delay(initial=0.02, maximum=0.1).with_timeout(60)
 ORGANIZATION = "organizations/873291114285"
