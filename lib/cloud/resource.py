@@ -311,10 +311,8 @@ class Resource(Generic[MessageT]):
             # It is too old to be remembered; the resource itself tells how it ended.
             if journal.get("creates") is True:
                 self._clear_half_made(journal)
-        except TookTooLong:
-            raise
         except CloudError as error:
-            if not error.transient:
+            if not error.transient and not isinstance(error, TookTooLong):
                 creates = journal.get("creates") is True
                 _forget(journal)
                 if creates:
