@@ -18,6 +18,7 @@ from lib.runtime.processes import environment
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 STOP_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.02
+MARK: Final = "EMBEDDED_CLOUD_FOLDER"
 _children: list["subprocess.Popen[bytes]"] = []
 
 
@@ -33,12 +34,13 @@ class LocalProcess:
         """Run ``python -m module``; one that runs already is left alone."""
         if self.running():
             return
+        self._end_strays()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (self.folder / "process.log").open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments], cwd=CHECKOUT,
-                env={**environment(), **(variables or {})}, stdin=subprocess.DEVNULL,
-                stdout=output, stderr=output, start_new_session=True,
+                env={**environment(), **(variables or {}), MARK: str(self.folder)},
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         _children.append(process)
         told = {"pid": process.pid, "started": _start_time(process.pid)}
@@ -70,7 +72,16 @@ class LocalProcess:
             deadline = time.monotonic() + seconds
             while self.running() and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
+        self._end_strays()
         self._identity.unlink(missing_ok=True)
+
+    def _end_strays(self) -> None:
+        """End processes of this folder that were started just before their server was killed."""
+        mark = f"{MARK}={self.folder}".encode()
+        for found in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if mark in found.read_bytes().split(b"\0"):
+                    os.kill(int(found.parent.name), signal.SIGKILL)
 
     def last_words(self, size: int = 1500) -> str:
         """The end of the process's log."""
