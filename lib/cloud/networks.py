@@ -18,12 +18,14 @@ from lib.cloud.kind import MADE_BY
 from lib.cloud.operations import pauses
 from lib.cloud.rest import RestClient, Values
 from lib.engine.actions import Journal
-from lib.engine.changes import Change, ChangeKind, FieldChange
+from lib.engine.changes import Change, ChangeKind, FieldChange, Json
 from lib.engine.errors import CannotUndo
 from lib.errors import VerificationError
 
 SERVICE = "servicenetworking.googleapis.com"
 _CONNECTIONS = f"/v1/services/{SERVICE}/connections"
+PEERING = "servicenetworking-googleapis-com"
+"""The name that Google gives the connection (vpc-peerings list shows it)."""
 _MARK = f"created-by: {next(iter(MADE_BY.values()))}"
 
 
@@ -229,26 +231,38 @@ class Connection(Part):
         field = FieldChange("reservedPeeringRanges", ranges or None, [*ranges, self._range])
         return Change(kind, self.subject, (field,))
 
-    def undo(self, change: Change, journal: Journal) -> None:  # noqa: ARG002
-        """A connection stays: what uses it can't be seen from here."""
-        if change.kind is not ChangeKind.NONE:
-            raise CannotUndo(
-                f"{self.subject} stays, as others may use it.",
-                remedy="gcloud services vpc-peerings delete --service=" + SERVICE
-                + f" --network={self._id}",
-            )  # fmt: skip
+    def undo(self, change: Change, journal: Journal) -> None:
+        """Delete a connection that was made; give one that was there its own ranges back.
+
+        Google refuses to delete one that something still uses.
+        """
+        self._finish(journal)
+        if self.observe() is None or change.kind is ChangeKind.NONE:
+            return
+        if self._protected:
+            raise CannotUndo(f"{self.subject} is kept: it is protected.")
+        if change.kind is ChangeKind.CREATE:
+            path, body = f"{_CONNECTIONS}/{PEERING}", {"consumerNetwork": self.name}
+            answer = self._client.write("POST", path, body, self._situation)
+        else:
+            answer = self._patch(change.fields[0].old)
+        self._await(answer, journal)
 
     def _change(self, observed: Seen | None, journal: Journal) -> None:
         there = list(observed.values.get("reservedPeeringRanges", [])) if observed else []
-        body = {"network": self.name, "reservedPeeringRanges": [*there, self._range]}
         if observed is None:
+            body = {"network": self.name, "reservedPeeringRanges": [self._range]}
             answer = self._client.write("POST", _CONNECTIONS, body, self._situation)
         else:
-            answer = self._client.write(
-                "PATCH", f"{_CONNECTIONS}/-", body, self._situation,
-                updateMask="reservedPeeringRanges",
-            )  # fmt: skip
+            answer = self._patch([*there, self._range])
         self._await(answer, journal)
+
+    def _patch(self, ranges: Json) -> Values:
+        body = {"network": self.name, "reservedPeeringRanges": ranges}
+        return self._client.write(
+            "PATCH", f"{_CONNECTIONS}/-", body, self._situation,
+            updateMask="reservedPeeringRanges",
+        )  # fmt: skip
 
     def _wait(self, name: str, journal: Journal) -> None:
         for _ in pauses(self._polling, self.subject, journal):

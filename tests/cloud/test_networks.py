@@ -108,6 +108,27 @@ def test_undo_deletes_what_was_made_and_nothing_else(cloud, project, journal):
         default.undo(dataclasses.replace(made[0][1]), journal)
 
 
+def test_a_connection_that_was_made_is_deleted_again(cloud, project):
+    network = NetworkSettings(name="brief", subnetwork="brief", services_range="brief-services")
+    made = [(each, converge(each)[0]) for each in parts(cloud, project, network)]
+    for action, change in reversed(made):
+        action.undo(change, MemoryJournal())
+    assert [action.observe() for action, _ in made] == [None] * 4
+
+
+def test_a_connection_that_was_there_gets_its_own_ranges_back(cloud, project):
+    first = NetworkSettings(name="shared", subnetwork="shared", services_range="theirs")
+    for each in parts(cloud, project, first):
+        converge(each)
+    second = dataclasses.replace(first, services_range="ours")
+    converge(cloud.services_range(project, second))
+    connection = cloud.private_connection(project, second)
+    change, state = converge(connection)
+    assert state.values["reservedPeeringRanges"] == ["theirs", "ours"]
+    connection.undo(change, MemoryJournal())
+    assert connection.observe().values["reservedPeeringRanges"] == ["theirs"]
+
+
 def test_errors_are_told_as_of_grpc(localcloud, project):
     bare = ProjectSettings(id=f"orchestra-{uuid.uuid4().hex[:8]}")
     cloud = _cloud(localcloud, bare)

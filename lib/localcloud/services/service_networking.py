@@ -22,6 +22,10 @@ from lib.localcloud.store import OperationRow
 SERVICE: Final = "servicenetworking.googleapis.com"
 PATH: Final = f"/v1/services/{SERVICE}/connections"
 PEERING: Final = "servicenetworking-googleapis-com"
+_PRODUCERS: Final = (
+    ("google.cloud.alloydb.v1.AlloyDBAdmin", "Cluster"),
+    ("google.cloud.redis.v1.CloudRedis", "Instance"),
+)
 
 
 class ServiceNetworking(RestService):
@@ -33,6 +37,7 @@ class ServiceNetworking(RestService):
         Route("GET", PATH, "ListConnections"),
         Route("POST", PATH, "CreateConnection", operation=True),
         Route("PATCH", f"{PATH}/-", "UpdateConnection", operation=True),
+        Route("POST", f"{PATH}/{{connection}}", "DeleteConnection", operation=True),
         Route("GET", "/v1/operations/{operation}", "GetOperation"),
     )
 
@@ -69,6 +74,23 @@ class ServiceNetworking(RestService):
         self.documents.require(name)
         return self._begin(call, request, name)
 
+    def DeleteConnection(self, call: Call, request: RestRequest) -> Any:
+        """Disconnect a network of which nothing uses the connection any more."""
+        if request.values["connection"] != PEERING:
+            raise errors.not_found(request.values["connection"], "Connection")
+        name = self._network(call, request, "deleteConnection")
+        self.documents.require(name)
+        project = name.split("/")[1]
+        for service, kind in _PRODUCERS:
+            for row in self.core.store.children(service, kind, None):
+                if row.name.startswith(f"projects/{project}/"):
+                    raise errors.failed_precondition(
+                        name,
+                        "Failed to delete connection; producer services are still using it: "
+                        + row.name,
+                    )
+        return self._accept(call, name, {})
+
     def GetOperation(self, _call: Call, request: RestRequest) -> Any:
         """An operation as it is now."""
         row = self.core.store.operation(f"operations/{request.values['operation']}")
@@ -81,7 +103,10 @@ class ServiceNetworking(RestService):
         document = json.loads(row.payload)
 
         def finish() -> Message:
-            self.documents.save(row.target, document)
+            if document:
+                self.documents.save(row.target, document)
+            else:
+                self.documents.delete(row.target)
             return empty_pb2.Empty()
 
         return finish
@@ -108,6 +133,9 @@ class ServiceNetworking(RestService):
             "network": name.replace(f"projects/{project}/", f"projects/{number}/", 1),
             "reservedPeeringRanges": ranges, "peering": PEERING, "service": f"services/{SERVICE}",
         }  # fmt: skip
+        return self._accept(call, name, document)
+
+    def _accept(self, call: Call, name: str, document: Document) -> Any:
         with self.core.store.transaction():
             row = self.core.operations.accept(
                 name=new_name(""), service=self.name, rpc=call.method.name, kind="Connection",
@@ -118,7 +146,8 @@ class ServiceNetworking(RestService):
 
     @staticmethod
     def _given(request: RestRequest) -> str:
-        return str(request.body.get("network") or request.values.get("network") or "")
+        names = (request.body.get("consumerNetwork"), request.body.get("network"))
+        return str(next(filter(None, names), request.values.get("network") or ""))
 
     def _network(self, call: Call, request: RestRequest, verb: str) -> str:
         given = self._given(request)
