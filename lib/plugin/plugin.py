@@ -8,13 +8,14 @@ import pytest
 
 from lib.engine.errors import Interrupted
 from lib.engine.run import Mode, StepState
-from lib.engine.step import Step
 from lib.engine.unknown import UnknownUntilApplied
 from lib.errors import MigrationError
 from lib.logs import LOGGER, open_log, shown_error
 from lib.plugin import dependency, hookspecs, selection, steps
-from lib.plugin.criteria import BREACHED, BenchmarkClock, Criterion, CriterionBreached
+from lib.plugin.choosing import choose
+from lib.plugin.criteria import BREACHED, CriterionBreached
 from lib.plugin.drift import DRIFTED, Drifted
+from lib.plugin.fixtures import benchmark_clock, criterion, migration, settings, step
 from lib.plugin.interruption import stops_at_safe_points
 from lib.plugin.options import MARKERS, Options, add_options
 from lib.plugin.output import TestLines, plan_lines, print_status
@@ -24,6 +25,8 @@ from lib.plugin.reporting import Reporting, drop_reports, prepare_html
 from lib.plugin.session import MIGRATION, STEP, MigrationSession, of
 from lib.report.junit import step_properties
 from lib.report.model import StepState as RowState
+
+__all__ = ["benchmark_clock", "criterion", "migration", "settings", "step"]  # the fixtures
 
 _COUNT_AS_DONE = (RowState.SKIPPED_DONE, RowState.PLANNED, RowState.DRIFTED)
 
@@ -48,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     session = MigrationSession(config, Options.of(config))
     config.stash[MIGRATION] = session
     if not _concerned(session):
+        session.worker = False  # of a run of other tests, which is xdist's own affair
         return
     if config.getoption("numprocesses", None):
         _decide_on_workers(config, session)
@@ -139,7 +143,7 @@ def pytest_collection_modifyitems(
     if not migration.declared:
         return
     with _told_as_usage(config):
-        chosen = migration.select(items)
+        chosen = choose(migration, items)
     _correct_deselected(config, everything, items, chosen)
     items[:] = chosen
 
@@ -407,45 +411,3 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     lines = plan_lines(migration) if planned else reporting.summary()
     for line in lines:
         terminalreporter.write_line(line)
-
-
-# -- fixtures --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def step(request: pytest.FixtureRequest) -> Step:
-    """The step that this test is: ``make`` actions, ``check``, ``publish``, read ``output``s."""
-    migration = of(request.config)
-    declared = migration.by_node.get(request.node.nodeid)
-    if declared is None:
-        raise pytest.UsageError(f"{request.node.nodeid} is no step; only steps can use 'step'.")
-    made = migration.begin_step(declared)
-    if made is None:
-        raise RuntimeError(f"step {declared.name} is done and should have been skipped")
-    return made
-
-
-@pytest.fixture
-def settings(request: pytest.FixtureRequest) -> Any:
-    """The environment's settings; what a step reads of them becomes its input."""
-    if request.node.nodeid in of(request.config).by_node:
-        return request.getfixturevalue("step").settings
-    return of(request.config).settings
-
-
-@pytest.fixture
-def criterion(request: pytest.FixtureRequest) -> Criterion:
-    """Judges and records a criterion: ``criterion.judge(row)``."""
-    return Criterion(request.node, of(request.config))
-
-
-@pytest.fixture
-def benchmark_clock(benchmark: Any) -> BenchmarkClock:
-    """A stopwatch that is this test's benchmark."""
-    return BenchmarkClock(benchmark)
-
-
-@pytest.fixture(scope="session")
-def migration(request: pytest.FixtureRequest) -> MigrationSession:
-    """The session: ``settings``, ``state``, and the checkpoints' outputs for validation."""
-    return of(request.config)

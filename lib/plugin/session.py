@@ -22,13 +22,7 @@ from lib.errors import MigrationError
 from lib.logs import CONTEXT, LOGGER
 from lib.plugin import drift
 from lib.plugin.options import Options
-from lib.plugin.rollback import rollback_order
-from lib.plugin.selection import (
-    Argument,
-    refuse_unknown_components,
-    refuse_unmatched,
-    with_prerequisites,
-)
+from lib.plugin.selection import Argument
 from lib.plugin.steps import DeclaredStep, build_graph
 from lib.plugin.terminal import TerminalLines
 from lib.report import model
@@ -158,69 +152,6 @@ class MigrationSession:
         build_graph(found)
         self.declared = {each.name: each for each in found}
         self.by_node = {each.item.nodeid: each for each in found}
-
-    def select(self, remaining: Sequence[pytest.Item]) -> list[pytest.Item]:
-        """The items to run, in order: steps with their prerequisites, then everything else."""
-        if self.worker:  # the controller chooses, and names each step as it sends it
-            return [self.declared[name].item for name in self.graph.order]
-        refuse_unmatched(self.arguments, [each.item for each in self.declared.values()])
-        refuse_unknown_components(self.options.components, self.declared.values())
-        chosen = [
-            self.by_node[item.nodeid].name
-            for item in remaining
-            if item.nodeid in self.by_node and self._wanted(item)
-        ]
-        others = [item for item in remaining if item.nodeid not in self.by_node]
-        if self.options.components or self.mode is not Mode.APPLY or self.options.status:
-            others = []
-        if self.parallel and others:
-            raise pytest.UsageError(
-                "-n runs steps, and only steps, at once.\n"
-                f"  expected: {self.steps_folder.name}/ or a part of it; "
-                f"found {others[0].nodeid} too\n"
-                "  to mend it: run the others by a command of their own"
-            )
-        if self.planned is not None:
-            names = [each.name for each in self.planned.steps]
-            chosen = [name for name in names if name in self.declared]
-            others = []
-        if self.options.rollback:
-            self.selected = dict.fromkeys(self._to_roll_back(chosen), True)
-        else:
-            self.selected = self._with_prerequisites(chosen)
-        return [*(self.declared[name].item for name in self.selected), *others]
-
-    def _to_roll_back(self, chosen: Sequence[str]) -> list[str]:
-        if self.store is None:
-            return []
-        touched = {name for name in self.declared if self.run.checkpoint(name) is not None}
-        touched |= self.store.steps_with_intents()
-        phases = {name: each.phase for name, each in self.declared.items()}
-        return rollback_order(self.graph, phases, chosen, touched, self.options.to)
-
-    def _wanted(self, item: pytest.Item) -> bool:
-        components = self.options.components
-        if components and self.by_node[item.nodeid].component not in components:
-            return False
-        return any(argument.matches(item) for argument in self.arguments)
-
-    def _with_prerequisites(self, chosen: Sequence[str]) -> dict[str, bool]:
-        if not chosen:
-            return {}
-        self.selected = dict.fromkeys(chosen, True)
-        if self.options.fresh:
-            self.run.ignore_checkpoints(chosen)
-        if self.options.force:
-            return {name: True for name in self.graph.order if name in self.selected}
-        found = with_prerequisites(chosen, self.graph, self.is_done)
-        brought = [name for name, was_chosen in found.items() if not was_chosen]
-        if brought and not self.options.prerequisites:
-            raise pytest.UsageError(
-                f"Prerequisites are not done: {', '.join(brought)}.\n"
-                "  expected: everything that the selected steps need is done\n"
-                "  to mend it: run them first, or leave --no-prerequisites away"
-            )
-        return dict(found)
 
     def standing(self, name: str) -> Standing:
         """How a step stands before it runs."""

@@ -108,6 +108,7 @@ def migration(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pyt
     """The migration's folder: four steps in two phases; a -> b -> c, a -> d."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("ORCHESTRA_STATE", raising=False)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # where these tests run in parallel
     pytester.makeconftest(textwrap.dedent(CONFTEST))
     # Only what the plugin works with, so that each of many processes starts quickly.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")

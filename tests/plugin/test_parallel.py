@@ -136,6 +136,14 @@ def test_a_worker_that_dies_loses_its_step_alone(migration, run: Migrate):
     assert checkpoints(migration)["b"][1] == 2, "its second attempt"
 
 
+def test_other_tests_are_left_to_xdist(migration, run: Migrate):
+    folder = migration.mkdir("tests")
+    (folder / "test_other.py").write_text("def test_one(): pass\ndef test_two(): pass")
+    result = run("tests", "-n", "2")
+    assert result.ret == 0
+    result.assert_outcomes(passed=2)
+
+
 def test_reports_are_whole(migration, run: Migrate):
     run("phases", "-n", "2", "--junit-xml=junit.xml")
     junit = (migration.path / "junit.xml").read_text()
