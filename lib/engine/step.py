@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import stamina
 
-from lib.engine import fingerprint
+from lib.engine import fingerprint, undo
 from lib.engine.actions import Action, why_it_stays
 from lib.engine.changes import Change, ChangeKind, Json
 from lib.engine.deadline import Deadline, enforced
-from lib.engine.errors import ApprovalNeeded, Interrupted, PlanStale
+from lib.engine.errors import ApprovalNeeded, CannotUndo, Interrupted, PlanStale
 from lib.engine.run import Mode, Run
 from lib.engine.store import Checkpoint
 from lib.engine.unknown import Unknown, UnknownUntilApplied
@@ -46,7 +46,7 @@ class Step:
         self._unfinished = unfinished
         self._outputs: dict[str, Json] = {}
         self._inputs: dict[str, str] = {}
-        self._undo: dict[int, tuple[Action[Any], Change]] = {}
+        self._undo: undo.Undoable = {}
         self._subjects: set[str] = set()
         self._intended = False
         self.started_at = time.time()
@@ -206,19 +206,11 @@ class Step:
 
     def to_undo(self) -> list[Change]:
         """What the runs changed in this step and the step's code can take back, newest first."""
-        return [self._undo[intent][1] for intent in sorted(self._undo, reverse=True)]
+        return [self._undo[intent][1] for intent in undo.newest_first(self._undo)]
 
     def what_stays(self) -> list[str]:
         """Why changes of this step can't be taken back, a line each; empty where all can."""
-        found = [
-            f"{change.describe()}: this step's code makes it no longer, so nothing can undo it"
-            for intent, change in self._intents().items()
-            if intent not in self._undo
-        ]
-        for action, change in self._undo.values():
-            if reason := why_it_stays(action, change):
-                found.append(f"{change.describe()}: {reason}")
-        return found
+        return undo.what_stays(self._undo, self._intents())
 
     def undo_all(self) -> None:
         """Take back what can be, newest first, and leave the checkpoint of a rolled-back step.
@@ -229,15 +221,9 @@ class Step:
         if self._undo:
             self.run.store.mark(self.name, "running", "its rollback began")
         try:
-            for intent in sorted(self._undo, reverse=True):
-                action, change = self._undo[intent]
-                if why_it_stays(action, change):
-                    continue
-                self.safe_point()
-                self._tell(f"undo: {change.describe()}")
-                self._retried(partial(action.undo, change, StepJournal(self, action.subject)))
-                self.run.store.undone(intent)
-                self.changes.append(change.reversed())
+            for intent in undo.newest_first(self._undo):
+                if not why_it_stays(*self._undo[intent]):
+                    self._take_back(intent)
         except BaseException as failure:
             error = failure
             raise
@@ -246,6 +232,20 @@ class Step:
             stopped = isinstance(error, Interrupted | KeyboardInterrupt)
             if not stopped:
                 self._leave("rolled back" if error is None else "failed", error)
+
+    def _take_back(self, intent: int) -> None:
+        action, change = self._undo[intent]
+        self.safe_point()
+        self._tell(f"undo: {change.describe()}")
+        try:
+            self._retried(partial(action.undo, change, StepJournal(self, action.subject)))
+        except CannotUndo:
+            if undo.goes_with_its_creation(self._undo, intent):
+                return
+            raise
+        for each in [*undo.later_changes(self._undo, intent), intent]:
+            self.run.store.undone(each)
+        self.changes.append(change.reversed())
 
     def shown(self, error: BaseException) -> str:
         """The text of a failure as reports show it."""
