@@ -29,6 +29,8 @@ for line in sys.stdin:
         sys.stdout.flush()
         os._exit(code)
     print(pid, flush=True)
+    if sys.stdin.readline() == "kill\\n":  # not reaped yet, so that its number is its own
+        os.kill(pid, 9)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 _IMPORTS = [
@@ -67,8 +69,9 @@ class Forks:
         self._process.stdin.write(json.dumps(job) + "\n")
         return int(self._process.stdout.readline())
 
-    def ended(self) -> int:
-        """Wait until it ends; gives its exit code, or the negative number of its signal."""
+    def ended(self, *, killed: bool = False) -> int:
+        """Wait until it ends, or kill it; its exit code, or the negative number of its signal."""
+        self._process.stdin.write("kill\n" if killed else "wait\n")
         return int(self._process.stdout.readline())
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 CLOUD = [sys.executable, "-m", "lib.localcloud"]
 
@@ -38,13 +39,22 @@ def databases_below(state: Path) -> list[int]:
     return found
 
 
-def cloud_process(state: Path) -> int | None:
-    """The process of the embedded cloud whose state lies in a folder; None where none runs."""
+def _status(state: Path) -> dict[str, Any]:
     done = subprocess.run(
         [*CLOUD, "status", "--json", "--state", str(state)], capture_output=True, check=False
     )
-    server = json.loads(done.stdout or b"{}").get("server")
+    return json.loads(done.stdout or b"{}")
+
+
+def cloud_process(state: Path) -> int | None:
+    """The process of the embedded cloud whose state lies in a folder; None where none runs."""
+    server = _status(state).get("server")
     return server["pid"] if server else None
+
+
+def resources(state: Path) -> list[str]:
+    """The full names of what stands in the embedded cloud."""
+    return [each["name"] for each in _status(state)["resources"]]
 
 
 def killed_cloud(state: Path) -> None:

@@ -1,8 +1,6 @@
 """Killed at every boundary of every step; the next run ends where an uninterrupted one does."""
 
-import os
 import random
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,6 +81,10 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_never(new_world):
         assert doomed.run(moment=moment) == KILLED, f"{moment}: {doomed.said}"
         assert doomed.moments()[-1] == moment
     assert finished(doomed) == expected
+    assert len(doomed.standing()) > 2
+    assert doomed.run("--rollback") == 0, doomed.said
+    assert doomed.files() == {"old.txt": "what was there before"}
+    assert doomed.standing() == []
 
 
 @pytest.mark.full_chaos
@@ -118,10 +120,9 @@ def test_killed_at_random_moments(new_world):
     expected, seconds = timed(new_world())
     for _ in range(100):
         doomed = new_world()
-        process = doomed.start()
+        doomed.start()
         at_random(doomed, seconds)
-        os.kill(process, signal.SIGKILL)
-        doomed.forks.ended()
+        doomed.forks.ended(killed=True)
         assert finished(doomed) == expected, doomed.moments()
         doomed.clear()
 

@@ -15,6 +15,7 @@ from lib.cloud.target import Target
 from lib.engine.changes import Change, ChangeKind
 from lib.settings import NetworkSettings, ProjectSettings, RedisSettings
 from tests.chaos.processes import Forks
+from tests.chaos.servers import resources
 from tests.cloud.small_engine import MemoryJournal
 
 DOOMED = Path(__file__).parent / "doomed"
@@ -84,10 +85,17 @@ class World:
 
     def end(self) -> End:
         """What is there now."""
-        names = ("paper.txt", "new.txt", "old.txt")
-        found = {name: self.folder / name for name in names}
-        files = {name: path.read_text() for name, path in found.items() if path.exists()}
-        return End(files, self._resources(), self._checkpoints())
+        return End(self.files(), self._resources(), self._checkpoints())
+
+    def files(self) -> dict[str, str]:
+        """The files that the steps are about, as far as they are there."""
+        found = {name: self.folder / name for name in ("paper.txt", "new.txt", "old.txt")}
+        return {name: path.read_text() for name, path in found.items() if path.exists()}
+
+    def standing(self) -> list[str]:
+        """The resources that stand in the project, as the embedded cloud's command lists them."""
+        found = resources(Path(self.about["ca"]).parent)
+        return [each for each in found if f"projects/{self.project}/" in each]
 
     def _checkpoints(self) -> dict[str, tuple[str, Any, Any]]:
         with closing(sqlite3.connect(self.folder / ".migration" / "development.db")) as store:
@@ -124,7 +132,9 @@ class World:
         return found
 
     def clear(self) -> None:
-        """Stop what runs behind the scenario's instance."""
+        """Stop what runs behind the scenario's instance, where there is one."""
+        if not any("/instances/" in each for each in self.standing()):
+            return
         cloud = self.cloud()
         action = cloud.redis_instance(*self._settings())
         action.undo(Change(ChangeKind.CREATE, action.subject), MemoryJournal())

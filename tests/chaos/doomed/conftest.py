@@ -157,7 +157,11 @@ class TextFile:
         return self.text
 
     def undo(self, change, journal):
-        raise NotImplementedError
+        if change.fields:
+            with open(self.name, "w") as file:
+                file.write(change.fields[0].old)
+        elif os.path.exists(self.name):
+            os.unlink(self.name)
 
 
 @pytest.fixture
