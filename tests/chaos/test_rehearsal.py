@@ -6,10 +6,12 @@
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,18 @@ class Rehearsal:
         assert code == 0, f"{' '.join(arguments)} ended with {code}:\n{self.said}"
         return time.monotonic() - began
 
+    def done(self) -> int:
+        """How many steps are done."""
+        store = self.state / "rehearsal.db"
+        if not store.exists():
+            return 0
+        with closing(sqlite3.connect(store)) as looking:
+            query = "select count(*) from orchestra_checkpoints where state = 'done'"
+            try:
+                return int(looking.execute(query).fetchone()[0])
+            except sqlite3.OperationalError:
+                return 0  # its tables are just being made
+
     @property
     def said(self) -> str:
         """What the last run printed."""
@@ -107,15 +121,20 @@ def rehearsals(tmp_path: Path) -> Iterator[Iterator[Rehearsal]]:
 
 @pytest.mark.full_chaos
 def test_a_killed_migration_is_finished_by_the_next_run_and_holds(rehearsals):
-    whole = next(rehearsals).run()
-    print(f"uninterrupted: {whole:.1f} s", flush=True)
+    whole = next(rehearsals)
+    print(f"uninterrupted: {whole.run():.1f} s, {whole.done()} steps", flush=True)
+    steps = whole.done()
     for number in range(KILLS):
         rehearsal, victim = next(rehearsals), VICTIMS[number % len(VICTIMS)]
-        after = random.uniform(0, whole)
         process = rehearsal.start()
-        time.sleep(after)
+        after = random.randrange(steps)
+        while rehearsal.done() < after and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 0.5))  # somewhere in the step that follows
+        done = rehearsal.done()
         rehearsal.kill(victim, process)
-        then = process.returncode
         rest = rehearsal.run()
         rehearsal.run("--detect-drift")
-        print(f"{victim} killed after {after:.1f} s ({then}), finished in {rest:.1f} s", flush=True)
+        assert rehearsal.done() == steps
+        ended = f"{victim} killed after {done} steps, the run ended with {process.returncode}"
+        print(f"{ended}; finished in {rest:.1f} s, no drift", flush=True)

@@ -21,7 +21,8 @@ from tests.cloud.small_engine import MemoryJournal
 DOOMED = Path(__file__).parent / "doomed"
 INI = "[pytest]\naddopts = -p pytest_dependency -p pytest_benchmark.plugin -p xdist.plugin "
 INI += "-p no:cacheprovider -W ignore\n"
-ONCE = {"CreateProject", "CreateSecret", "AddSecretVersion", "CreateInstance"}
+ONCE = ("CreateProject", "CreateSecret", "AddSecretVersion")
+"""Calls that are answered once; instances are counted where they are made, as that may fail."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class World:
         return self._lines("moments.txt")
 
     def made_twice(self) -> dict[str, int]:
-        """What came to be more than once, though it never went away."""
+        """What was made though it was there, by what the runs know of it themselves."""
         made = Counter(self._lines("made.txt"))
         return {
             thing: count
@@ -117,6 +118,7 @@ class World:
         instance = cloud.redis_instance(project, network, redis).observe()
         region = f"projects/{self.project}/locations/{project.region}"
         operations = cloud.clients.get("redis").list_operations({"name": region}).operations
+        gave = [each.response.type_url.rpartition(".")[2] for each in operations]
         versions = cloud.clients.get("secrets").list_secret_versions(
             request={"parent": f"projects/{self.project}/secrets/key"}
         )
@@ -126,7 +128,7 @@ class World:
             "secret versions": [each.state.name for each in versions],
             "key": cloud.read_secret("key"),
             "instance": (instance.state.name, instance.memory_size_gb, dict(instance.labels)),
-            "redis operations": len(operations),
+            "instances made": gave.count("Instance"),
         }
         cloud.close()
         return found
