@@ -6,6 +6,7 @@ idle worker when it may run, and a worker has a loop of its own, which runs it a
 """
 
 import heapq
+import os
 import signal
 from collections.abc import Sequence
 from typing import Any, cast
@@ -176,7 +177,14 @@ def run_as_worker(session: pytest.Session) -> bool:
         each for each in session.config.pluginmanager.get_plugins() if hasattr(each, "torun")
     )
     shutdown = type(interactor).run_one_test.__globals__["Marker"].SHUTDOWN
-    interactor.channel.setcallback(interactor.handle_command, endmarker=shutdown)
+
+    def hear(command: Any) -> None:
+        if command is shutdown and migration.at_work:
+            # The controller died, and its lock with it: another run may begin at any moment.
+            os._exit(1)
+        interactor.handle_command(command)
+
+    interactor.channel.setcallback(hear, endmarker=shutdown)
     interruption.listen_as_worker(migration)
     while (message := interactor.torun.get()) is not shutdown:
         _run_one(session, migration, interactor, message)
