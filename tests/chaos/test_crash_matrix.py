@@ -36,14 +36,14 @@ def forks() -> Iterator[Forks]:
 
 
 @pytest.fixture
-def new_world(forks: Forks, localcloud, tmp_path: Path) -> Iterator[Callable[[], World]]:
+def new_world(forks: Forks, localcloud, tmp_path: Path) -> Iterator[Callable[..., World]]:
     """Gives worlds in which nothing has happened yet."""
     worlds: list[World] = []
     about = {name: getattr(localcloud, name) for name in ("endpoint", "ca", "token")}
 
-    def make() -> World:
+    def make(**more: str) -> World:
         project = f"chaos-{uuid4().hex[:12]}"
-        worlds.append(World(tmp_path / project, project, forks, about))
+        worlds.append(World(tmp_path / project, project, forks, about, **more))
         return worlds[-1]
 
     yield make
@@ -69,14 +69,18 @@ def spread(moments: list[str]) -> list[str]:
     return found
 
 
-def test_a_run_killed_again_and_again_ends_as_one_that_was_never(new_world):
+@pytest.mark.parametrize(
+    "shared", [False, pytest.param(True, marks=pytest.mark.full_chaos)], ids=["file", "shared"]
+)
+def test_a_run_killed_again_and_again_ends_as_one_that_was_never(new_world, request, shared):
     whole = new_world()
     expected = finished(whole)
     moments = whole.moments()
     assert len(moments) == len(set(moments)), "each has a name of its own"
     assert expected.resources["secret versions"] == ["ENABLED"]
     assert expected.resources["instances made"] == 1
-    doomed = new_world()
+    store = {"store": request.getfixturevalue("make_database")()} if shared else {}
+    doomed = new_world(**store)
     for moment in spread(moments):
         assert doomed.run(moment=moment) == KILLED, f"{moment}: {doomed.said}"
         assert doomed.moments()[-1] == moment
@@ -91,11 +95,12 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_never(new_world):
 def test_killed_at_every_boundary_of_every_step(new_world):
     whole = new_world()
     expected = finished(whole)
-    for moment in whole.moments():
+    for moment in whole.moments():  # each is killed in a world of its own
         doomed = new_world()
         assert doomed.run(moment=moment) == KILLED, f"{moment}: {doomed.said}"
         assert finished(doomed) == expected, moment
         doomed.clear()
+    print(f"killed at {len(whole.moments())} boundaries", flush=True)
 
 
 def at_random(world: World, seconds: float) -> None:
@@ -118,13 +123,15 @@ def timed(world: World) -> tuple[End, float]:
 @pytest.mark.full_chaos
 def test_killed_at_random_moments(new_world):
     expected, seconds = timed(new_world())
+    killed = 0
     for _ in range(100):
         doomed = new_world()
         doomed.start()
         at_random(doomed, seconds)
-        doomed.forks.ended(killed=True)
+        killed += doomed.forks.ended(killed=True) == KILLED
         assert finished(doomed) == expected, doomed.moments()
         doomed.clear()
+    print(f"killed at {killed} random moments; the other runs had ended", flush=True)
 
 
 @pytest.mark.full_chaos

@@ -2,10 +2,8 @@
 
 import json
 import shutil
-import sqlite3
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 from lib.cloud.cloud import Cloud
 from lib.cloud.target import Target
 from lib.engine.changes import Change, ChangeKind
+from lib.engine.store import Store
 from lib.settings import NetworkSettings, ProjectSettings, RedisSettings
 from tests.chaos.processes import Forks
 from tests.chaos.servers import resources
@@ -42,6 +41,7 @@ class World:
     project: str
     forks: Forks
     about: Mapping[str, str]
+    store: str = ".migration/development.db"
 
     def __post_init__(self) -> None:
         shutil.copytree(DOOMED, self.folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -53,7 +53,8 @@ class World:
     def start(self, *arguments: str, moment: str = "") -> int:
         """Begin a run that ends at ``moment``; gives its process."""
         environ = {"PROJECT": self.project, "CLOUD": json.dumps(self.about), "MOMENT": moment}
-        return self.forks.start(self.folder, ["phases", *arguments], environ)
+        command = ["phases", "--checkpoint", self.store, *arguments]
+        return self.forks.start(self.folder, command, environ)
 
     def run(self, *arguments: str, moment: str = "") -> int:
         """A whole run; gives its exit code."""
@@ -99,9 +100,11 @@ class World:
         return [each for each in found if f"projects/{self.project}/" in each]
 
     def _checkpoints(self) -> dict[str, tuple[str, Any, Any]]:
-        with closing(sqlite3.connect(self.folder / ".migration" / "development.db")) as store:
-            rows = store.execute("select step, state, inputs, outputs from orchestra_checkpoints")
-            return {name: (state, json.loads(i), json.loads(o)) for name, state, i, o in rows}
+        # A URL stays as it is; a path is meant from the folder.
+        store = Store(self.store if "://" in self.store else self.folder / self.store, create=False)
+        found = store.checkpoints()
+        store.close()
+        return {name: (each.state, each.inputs, each.outputs) for name, each in found.items()}
 
     def _settings(self) -> tuple[ProjectSettings, NetworkSettings, RedisSettings]:
         services = ("redis.googleapis.com", "secretmanager.googleapis.com")
