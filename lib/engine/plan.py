@@ -11,6 +11,9 @@ from lib.engine.fingerprint import digest
 
 VERSION = 1
 
+_NO_PLAN = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What reading a file raises that is none of ours, whatever stands in it."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
@@ -73,19 +76,19 @@ class Plan:
                     for step in document["steps"]
                 ),
             )
-            written = document["id"]
             if document["version"] != VERSION:
                 raise ValueError(f"its version is {document['version']}, not {VERSION}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            written = json.loads(plan.to_json())
+        except _NO_PLAN as error:
             raise PlanStale(
                 f"{path} is not a plan file: {error}.",
                 expected="a file that --plan-out wrote",
                 remedy="make it anew: pytest phases/ --dry-run --plan-out FILE",
             ) from error
-        if plan.id != written:
+        if document != written:
             raise PlanStale(
                 f"{path} was changed after it was written.",
-                expected=f"a content that gives its id {written}; it gives {plan.id}",
+                expected=f"a content that gives its id {document.get('id')}; it gives {plan.id}",
                 remedy="make it anew: pytest phases/ --dry-run --plan-out FILE",
             )
         return plan
