@@ -135,6 +135,15 @@ class Storage:
             yield self._connection
 
     @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction in which rows are read; ``CheckpointError`` where they make no sense."""
+        with self.transaction() as connection:
+            try:
+                yield connection
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                raise _unusable(self.shown, f"a row of it can't be read: {error}") from error
+
+    @contextmanager
     def _unsynced(self, wanted: bool) -> Iterator[None]:
         if not wanted or self.dialect != "sqlite":
             yield

@@ -81,16 +81,16 @@ class Store(Storage):
 
     def checkpoints(self) -> dict[str, Checkpoint]:
         """Every step's checkpoint, by step name."""
-        with self.transaction() as connection:
+        with self.reading() as connection:
             rows = connection.execute(sa.select(tables.CHECKPOINTS)).mappings().all()
-        return {row["step"]: _checkpoint(dict(row)) for row in rows}
+            return {row["step"]: _checkpoint(dict(row)) for row in rows}
 
     def checkpoint(self, step: str) -> Checkpoint | None:
         """One step's checkpoint."""
         query = sa.select(tables.CHECKPOINTS).where(tables.CHECKPOINTS.c.step == step)
-        with self.transaction() as connection:
+        with self.reading() as connection:
             row = connection.execute(query).mappings().first()
-        return _checkpoint(dict(row)) if row else None
+            return _checkpoint(dict(row)) if row else None
 
     def history(self, step: str | None = None) -> list[dict[str, Any]]:
         """Every attempt at a step (or at all of them), oldest first."""
@@ -164,18 +164,18 @@ class Store(Storage):
     def intents(self, step: str) -> list[Intent]:
         """The changes that runs made or meant to make in a step and that stand, oldest first."""
         query = _STANDING.where(tables.INTENTS.c.step == step)
-        with self.transaction() as connection:
+        with self.reading() as connection:
             rows = connection.execute(query).mappings().all()
-        return [
-            Intent(r["id"], r["step"], r["subject"], Change.from_json(r["change"]), r["state"])
-            for r in rows
-        ]
+            return [
+                Intent(r["id"], r["step"], r["subject"], Change.from_json(r["change"]), r["state"])
+                for r in rows
+            ]
 
     def steps_with_intents(self) -> set[str]:
         """The steps in which a change of some run stands."""
-        with self.transaction() as connection:
+        with self.reading() as connection:
             rows = connection.execute(_STANDING).mappings().all()
-        return {row["step"] for row in rows}
+            return {row["step"] for row in rows}
 
     def undone(self, intent: int) -> None:
         """Record that a change was taken back."""
@@ -305,6 +305,8 @@ _SETTLE = (
     .values(state="applied")
 )
 _DROP_JOURNAL = sa.delete(tables.JOURNAL).where(tables.JOURNAL.c.step == sa.bindparam("its_step"))
+
+_STATES = ("done", "running", "failed", "drifted", "rolled back")
 _STANDING = (
     sa.select(tables.INTENTS)
     .where(tables.INTENTS.c.state != "undone")
@@ -335,5 +337,8 @@ def _values(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _checkpoint(row: Mapping[str, Any]) -> Checkpoint:
     values = dict(row)
+    if values["state"] not in _STATES:
+        raise ValueError(f"step {values['step']!r} has the state {values['state']!r}")
+    values["inputs"], values["outputs"] = dict(values["inputs"]), dict(values["outputs"])
     values["changes"] = tuple(Change.from_json(each) for each in values["changes"])
     return Checkpoint(**values)
