@@ -268,6 +268,7 @@ class Workshop:
         self.hire()
 
 
+@settings(deadline=None)
 @given(graphs(), st.data())
 def test_each_step_is_sent_once_when_it_may_run_whoever_dies(steps, data):
     some = st.sampled_from(sorted(steps))
@@ -292,6 +293,7 @@ def test_each_step_is_sent_once_when_it_may_run_whoever_dies(steps, data):
         assert failed_itself or not blocked(steps[name]) <= shop.succeeded
 
 
+@settings(deadline=None)
 @given(graphs(), st.data())
 def test_an_interrupted_run_sends_nothing_more_and_ends_with_what_is_at_work(steps, data):
     shop = Workshop(steps, set(steps))
@@ -312,6 +314,7 @@ def test_an_interrupted_run_sends_nothing_more_and_ends_with_what_is_at_work(ste
 weights_of = st.fractions(min_value=0, max_value=9, max_denominator=4).map(float)
 
 
+@settings(deadline=None)
 @given(graphs(), st.data())
 def test_a_chain_is_the_heaviest_way_that_begins_with_a_step(steps, data):
     graph = StepGraph(steps.items())
@@ -325,7 +328,7 @@ def test_a_chain_is_the_heaviest_way_that_begins_with_a_step(steps, data):
     assert graph.chains(weights) == {name: pytest.approx(max(ways(name))) for name in steps}
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(graphs(), st.integers(1, 4), st.data())
 def test_no_run_takes_longer_than_a_list_schedule_may(steps, workers, data):
     """Graham's bound: the work divided, and what of the longest chain can't be."""
