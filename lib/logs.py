@@ -71,8 +71,9 @@ CONTEXT = Context()
 class _Formatter(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
-    def formatException(self, ei: object) -> str:
-        return MASKING.mask(super().formatException(ei))  # type: ignore[arg-type]
+    def format(self, record: logging.LogRecord) -> str:
+        # A traceback that another handler has formatted before is kept in the record, unmasked.
+        return MASKING.mask(super().format(record))
 
 
 class _OneLine(_Formatter):

@@ -1,5 +1,6 @@
 """The log: secrets never reach it."""
 
+import io
 import logging
 
 import pytest
@@ -58,6 +59,22 @@ def test_a_learnt_secret_is_masked_in_messages_arguments_and_tracebacks(tmp_path
     assert "opensesame" not in written
     assert written.count(MASK) >= 4
     assert "not at this level" not in written
+
+
+def test_a_traceback_that_another_handler_formatted_before_is_masked_too(tmp_path):
+    MASKING.learn("opensesame")
+    other = logging.StreamHandler(io.StringIO())
+    LOGGER.addHandler(other)
+    close = open_log(tmp_path / "run.log", None, debug=False)
+    try:
+        try:
+            raise ValueError("opensesame")
+        except ValueError:
+            LOGGER.exception("it broke")
+    finally:
+        close()
+        LOGGER.removeHandler(other)
+    assert "opensesame" not in (tmp_path / "run.log").read_text()
     assert "level=ERROR" in written
     assert len((tmp_path / "run.log").read_text().splitlines()) == 2, "one line an event"
     assert logging.getLogger("migration").handlers == []

@@ -67,12 +67,12 @@ def make(step, action, **more):
     return _make(step, action, **more)
 
 
-def finish(store, checkpoint):
+def finish(store, checkpoint, **more):
     def before(connection):
         reached(f"{checkpoint.step}: before the checkpoint's commit")
 
     event.listen(store._engine, "commit", before)
-    _finish(store, checkpoint)
+    _finish(store, checkpoint, **more)
     event.remove(store._engine, "commit", before)
     reached(f"{checkpoint.step}: after the checkpoint's commit")
 
