@@ -59,6 +59,9 @@ def test_a_learnt_secret_is_masked_in_messages_arguments_and_tracebacks(tmp_path
     assert "opensesame" not in written
     assert written.count(MASK) >= 4
     assert "not at this level" not in written
+    assert "level=ERROR" in written
+    assert len((tmp_path / "run.log").read_text().splitlines()) == 2, "one line an event"
+    assert logging.getLogger("migration").handlers == []
 
 
 def test_a_traceback_that_another_handler_formatted_before_is_masked_too(tmp_path):
@@ -75,6 +78,3 @@ def test_a_traceback_that_another_handler_formatted_before_is_masked_too(tmp_pat
         close()
         LOGGER.removeHandler(other)
     assert "opensesame" not in (tmp_path / "run.log").read_text()
-    assert "level=ERROR" in written
-    assert len((tmp_path / "run.log").read_text().splitlines()) == 2, "one line an event"
-    assert logging.getLogger("migration").handlers == []
