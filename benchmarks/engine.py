@@ -86,6 +86,7 @@ def main() -> None:
         trivial(Path(folder), options.steps, options.rounds)
         checkpoints(Path(folder), options.rounds)
         sleeping(Path(folder), options.seconds, options.rounds)
+        finished(Path(folder), options.rounds)
 
 
 def row(what: str, peer: str, took: float, peer_took: float, aim: str, unit: str = "s") -> None:
@@ -152,6 +153,37 @@ def trivial(folder: Path, steps: int, rounds: int) -> None:
         "1.5",
     )
     print(f"| memory of that run | – | {memory:.0f} MB | – | – | – |")
+
+
+def finished(folder: Path, rounds: int) -> None:
+    """A finished migration of the sample run again, against collecting it."""
+    environment = os.environ | {"ORCHESTRA_STATE": str(folder / "state")}
+
+    def seconds(*arguments: str) -> float:
+        command = [sys.executable, "-m", "pytest", "phases/", "--env", "rehearsal", *arguments]
+        start = time.perf_counter()
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(done.stdout[-2000:])
+        return time.perf_counter() - start
+
+    try:
+        seconds()
+        again, collected = [], []
+        for _ in range(rounds):
+            again.append(seconds())
+            collected.append(seconds("--collect-only", "-q"))
+        row(
+            "a finished migration, again",
+            "pytest --collect-only",
+            statistics.median(again),
+            statistics.median(collected),
+            "1.5",
+        )
+    finally:
+        for server in ("lib.localcloud", "lib.sample"):
+            command = [sys.executable, "-m", server, "stop"]
+            subprocess.run(command, cwd=ROOT, env=environment, capture_output=True)
 
 
 def checkpoints(folder: Path, rounds: int) -> None:

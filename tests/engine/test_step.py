@@ -1,11 +1,14 @@
 """A step as it happens: plan, intent, apply, verify, and what stops it on the way."""
 
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 import stamina
 
+from lib.engine import deadline
 from lib.engine.changes import Change, ChangeKind
 from lib.engine.errors import ApprovalNeeded, DeadlineExceeded, Interrupted
 from lib.engine.run import Mode, Run, StepState
@@ -198,3 +201,42 @@ def test_undoing_takes_back_what_the_runs_changed_and_nothing_else(store, run):
     undoing.undo_all()
     assert (made.value, adopted.value) == (None, 1)
     assert store.intents("a") == []
+
+
+@dataclass
+class Stuck(Thing):
+    """An action that waits for ever and reaches no safe point."""
+
+    def apply(self, change, journal):
+        threading.Event().wait()
+
+
+def test_a_step_that_waits_past_its_deadline_is_cut_off(run, monkeypatch):
+    monkeypatch.setattr(deadline, "GRACE_SECONDS", 0.01)
+    step = Step("a", run, deadline_seconds=0.01)
+    with pytest.raises(DeadlineExceeded, match=r"deadline of 0\.01 seconds") as caught:
+        step.make(Stuck())
+    step.finish(caught.value)
+    assert run.standing("a").state is StepState.FAILED
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_one_action_may_have_a_deadline_and_attempts_of_its_own(run, monkeypatch):
+    monkeypatch.setattr(deadline, "GRACE_SECONDS", 0.01)
+    step = Step("a", run, attempts=2)
+    with pytest.raises(DeadlineExceeded):
+        step.make(Stuck(subject="stuck"), deadline_seconds=0.01)
+    with stamina.set_testing(False):
+        with pytest.raises(Passing):
+            step.make(Thing(failures=2, subject="twice"))
+        assert step.retries == 1
+        assert step.make(Thing(failures=2, subject="thrice"), attempts=3) == 1
+    assert step.retries == 3
+
+
+def test_each_attempt_is_told_with_what_went_before(run):
+    told: list[str] = []
+    step = Step("a", run)
+    step.told = told.append
+    step.make(Thing(failures=1))
+    assert "attempt 2 of 5, after: try again." in told
