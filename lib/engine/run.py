@@ -182,6 +182,15 @@ class Run:
             name: value for name, value in outputs.items() if not isinstance(value, Unknown)
         }
 
+    @property
+    def world_digest(self) -> str | None:
+        """What tells this target from another; None where nobody says.
+
+        Asked anew each time: a target may come into being during the run.
+        """
+        told = "" if self.world is None else self.world()
+        return fingerprint.digest(told) if told else None
+
     def forget_expectations(self) -> None:
         """Take back what a look at the steps expected them to publish."""
         self._expected.clear()
@@ -230,7 +239,7 @@ class Run:
             other, _, output = rest.rpartition(".")
             return fingerprint.digest(self.outputs(other).get(output))
         if kind == "world":
-            return None if self.world is None else fingerprint.digest(self.world())
+            return self.world_digest
         return self.sources.get(step)
 
 

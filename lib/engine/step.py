@@ -176,8 +176,9 @@ class Step:
         source = self.run.sources.get(self.name)
         if source is not None:
             self._inputs["source:"] = source
-        if self.run.world is not None:
-            self._inputs["world:"] = fingerprint.digest(self.run.world())
+        world = self.run.world_digest
+        if world is not None:
+            self._inputs["world:"] = world
         state = "done" if error is None else "failed"
         if isinstance(error, Interrupted | KeyboardInterrupt | ApprovalNeeded):
             if not self._intended:

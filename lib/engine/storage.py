@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Storage:
         self.shown = _shown(self.location)
         self.token: int | None = None
         self.exists = False
+        self._synced = True
         self._mutex = threading.RLock()
         self._engine = self._make_engine(create)
         with self._failures():
@@ -129,10 +131,12 @@ class Storage:
         the next synced one is: the write-ahead log is one and in order (sqlite.org, "Write-Ahead
         Logging"; PostgreSQL's ``synchronous_commit``).
         """
-        with self._mutex, self._failures(), self._unsynced(not synced), self._connection.begin():
-            if not synced and self.dialect == "postgresql":
-                self._connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-            yield self._connection
+        with self._mutex, self._failures():
+            self._set_synced(synced)
+            with self._connection.begin():
+                if not synced and self.dialect == "postgresql":
+                    self._connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                yield self._connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -143,25 +147,29 @@ class Storage:
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise _unusable(self.shown, f"a row of it can't be read: {error}") from error
 
-    @contextmanager
-    def _unsynced(self, wanted: bool) -> Iterator[None]:
-        if not wanted or self.dialect != "sqlite":
-            yield
-            return
-        driver: Any = self._connection.connection.driver_connection
-        driver.execute("PRAGMA synchronous=NORMAL")
-        try:
-            yield
-        finally:
-            driver.execute("PRAGMA synchronous=FULL")
+    def _set_synced(self, synced: bool) -> None:
+        """Let SQLite's next transactions wait for the disk or not; asked only where it changes."""
+        if synced != self._synced and self.dialect == "sqlite":
+            self._driver.execute(f"PRAGMA synchronous={'FULL' if synced else 'NORMAL'}")
+            self._synced = synced
+
+    @property
+    def _driver(self) -> Any:
+        """The driver's own connection, for what is asked so often that it has to be cheap."""
+        return self._connection.connection.driver_connection
+
+    @cached_property
+    def _held(self) -> str:
+        """The fence's question as text."""
+        return str(_HELD.compile(self._engine, compile_kwargs={"literal_binds": True}))
 
     @contextmanager
     def fenced(self, *, synced: bool = True) -> Iterator[Connection]:
         """A transaction that only the holder of the lock may make."""
         with self.transaction(synced=synced) as connection:
             if self.token is not None:
-                row = connection.execute(_HELD).first()
-                if row is None or row.token != self.token:
+                row = self._driver.execute(self._held).fetchone()
+                if row is None or row[0] != self.token:
                     raise LockLost(
                         "This run's lock was taken over while it stood still; "
                         "it changes nothing more.",
@@ -174,8 +182,8 @@ class Storage:
     def _failures(self) -> Iterator[None]:
         try:
             yield
-        except sa.exc.DBAPIError as error:
-            raise _unusable(self.shown, str(error.orig)) from error
+        except (sa.exc.DBAPIError, self._engine.dialect.loaded_dbapi.Error) as error:
+            raise _unusable(self.shown, str(getattr(error, "orig", error))) from error
 
     def _get_meta(self, key: str) -> str | None:
         query = sa.select(tables.META.c.value).where(tables.META.c.key == key)

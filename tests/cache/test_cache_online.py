@@ -200,8 +200,11 @@ def killed(copying, kept: Path, reports: int, what: str) -> MemoryJournal:
     """Run an action in a process that is killed at its so-manieth report; its journal."""
     urls = [f"redis://{each.address}" for each in (copying.source, copying.target)]
     arguments = [*urls, str(kept), str(reports), what]
-    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], cwd=ROOT, check=False)
-    assert done.returncode == -signal.SIGKILL
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments],
+        cwd=ROOT, check=False, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
     journal = MemoryJournal()
     journal.kept = json.loads(kept.read_text()) if kept.exists() else {}
     return journal

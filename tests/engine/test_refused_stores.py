@@ -92,3 +92,17 @@ def test_nobody_takes_over_while_the_holder_writes(make_database):
     lock.release()
     holding.close()
     other.close()
+
+
+def test_a_store_that_another_program_holds_is_told_as_such(tmp_path, monkeypatch):
+    path = tmp_path / "store.db"
+    store = Store(path)
+    store._driver.execute("pragma busy_timeout = 10")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("begin immediate")
+    try:
+        with pytest.raises(CheckpointError, match="locked"):
+            store.checkpoints()
+    finally:
+        other.close()
+        store.close()
