@@ -196,6 +196,8 @@ class Storage:
 def _configure(connection: Any, _: object) -> None:
     connection.isolation_level = None
     connection.execute("PRAGMA synchronous=FULL")
+    # Copied into the database every 16 MB in place of 4: each time waits for the disk twice.
+    connection.execute("PRAGMA wal_autocheckpoint=4000")
 
 
 def _begin(connection: Connection) -> None:

@@ -172,7 +172,7 @@ def test_a_writer_and_cut_connections_still_converge(copying, source, redis_sour
 
 
 KILLED = """
-import json, os, signal, sys
+import json, os, signal, sys, threading
 from lib.cache.copy import CopyKeys
 from lib.cache.online import CutOverKeys, SyncKeys
 from lib.orchestra.keyspace import Keyspace
@@ -180,11 +180,13 @@ from tests.cache.journal import MemoryJournal
 
 class Kept(MemoryJournal):
     left = int(sys.argv[4])
+    mutex = threading.Lock()  # a journal is written to from several threads
     def put_many(self, entries):
-        super().put_many(entries)
-        with open(sys.argv[3] + ".new", "w") as file:
-            file.write(json.dumps(self.kept))
-        os.replace(sys.argv[3] + ".new", sys.argv[3])
+        with Kept.mutex:
+            super().put_many(entries)
+            with open(sys.argv[3] + ".new", "w") as file:
+                file.write(json.dumps(self.kept))
+            os.replace(sys.argv[3] + ".new", sys.argv[3])
     def progress(self, *told):
         Kept.left -= 1
         if Kept.left < 0:
