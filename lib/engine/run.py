@@ -112,7 +112,6 @@ class Run:
         self.number = number
         self.store.token = token
         self._joined = True
-        self._known = self.store.checkpoints()
 
     def catch_up(self) -> None:
         """See what processes that joined this run have written."""
@@ -173,8 +172,8 @@ class Run:
         return {name: each.seconds for name, each in self._known.items() if each.seconds}
 
     def checkpoint(self, step: str) -> Checkpoint | None:
-        """The newest checkpoint known to this run."""
-        return self._known.get(step)
+        """The newest checkpoint known to this run; in a joined process, that in the store."""
+        return self.store.checkpoint(step) if self._joined else self._known.get(step)
 
     def expect(self, step: str, outputs: Mapping[str, Json]) -> None:
         """Take what a step would publish into account, as far as a dry run knows it."""
@@ -199,13 +198,12 @@ class Run:
         """What a finished step published; empty where it is not finished."""
         if step in self._expected:
             return self._expected[step]
-        # A process that joined a run does not see what the others write, but here.
-        found = self.store.checkpoint(step) if self._joined else self._known.get(step)
+        found = self.checkpoint(step)
         return found.outputs if found is not None and found.state in _WITH_OUTPUTS else {}
 
     def standing(self, step: str) -> Standing:
         """Whether a step is done, pending (with what changed), interrupted, failed or new."""
-        found = self._known.get(step)
+        found = self.checkpoint(step)
         if found is None:
             return Standing(StepState.NOT_STARTED, "", None)
         if found.state == "done":

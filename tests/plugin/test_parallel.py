@@ -151,6 +151,25 @@ def test_reports_are_whole(migration, run: Migrate):
     assert junit.count('name="phase"') >= 4
 
 
+def test_a_step_sees_what_other_workers_finished_in_the_same_run(migration, run, meet):
+    meet("""
+        @step_of("left", "a")
+        def test_left(step):
+            step.make(Meeting("left", "right"))
+
+        @step_of("right", "a")
+        def test_right(step):
+            step.make(Meeting("right", "left"))
+
+        @step_of("told", "left", "right")
+        def test_told(step, migration):
+            steps = migration.finished_steps(step.name)
+            Path("told").write_text(" ".join(each["step"] for each in steps))
+    """)
+    assert run("phases/test_3_meeting.py", "-n", "2").ret == 0
+    assert (migration.path / "told").read_text() == "a left right"
+
+
 def test_what_changes_nothing_needs_no_workers(migration, run: Migrate):
     assert run("phases", "-n", "2", "--dry-run").ret == 0
     assert run("phases", "-n", "2", "--status").ret == 0
