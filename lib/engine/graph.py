@@ -51,14 +51,11 @@ class StepGraph:
 
     def closure(self, names: Iterable[str]) -> set[str]:
         """These steps and everything they need, directly or not."""
-        found: set[str] = set()
-        waiting = list(names)
-        while waiting:
-            name = waiting.pop()
-            if name not in found:
-                found.add(name)
-                waiting.extend(self.prerequisites[name])
-        return found
+        return _reached(names, self.prerequisites)
+
+    def built_on(self, names: Iterable[str]) -> set[str]:
+        """These steps and everything that needs them, directly or not."""
+        return _reached(names, self.dependents())
 
     def _refuse_unknown(self) -> None:
         for name, prerequisites in self.prerequisites.items():
@@ -96,6 +93,17 @@ class StepGraph:
                     path.pop(name)
                     done.add(name)
                     yield name
+
+
+def _reached(names: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(edges[name])
+    return found
 
 
 def _cycle(path: list[str], name: str) -> GraphError:

@@ -11,6 +11,9 @@ from lib.engine.fingerprint import digest
 
 VERSION = 1
 
+ID_LENGTH = 12
+"""How long the id of a plan is; that of a single change is shorter."""
+
 _NO_PLAN = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 """What reading a file raises that is none of ours, whatever stands in it."""
 
@@ -36,7 +39,7 @@ class Plan:
     @property
     def id(self) -> str:
         """Short, and equal for equal plans over equal settings."""
-        return digest(self._content())[:12]
+        return digest(self._content())[:ID_LENGTH]
 
     def _content(self) -> dict[str, Json]:
         return {

@@ -86,11 +86,6 @@ class Run:
         self.sources: dict[str, str] = {}
 
     @property
-    def has_store(self) -> bool:
-        """Whether there are checkpoints at all."""
-        return self._store is not None
-
-    @property
     def store(self) -> Store:
         """The checkpoint store; only a run that changes nothing may be without one."""
         if self._store is None:

@@ -291,8 +291,6 @@ class Step:
         return observed if observed is not None else Unknown(action.subject)  # type: ignore[return-value]
 
     def _intents(self) -> dict[int, Change]:
-        if not self.run.has_store:
-            return {}
         return {each.id: each.change for each in self.run.store.intents(self.name)}
 
     def _as_planned(self, change: Change) -> None:

@@ -1,6 +1,7 @@
 """Which of the collected items a session runs, and in which order."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,23 @@ def choose(migration: MigrationSession, remaining: Sequence[pytest.Item]) -> lis
     else:
         migration.selected = _with_prerequisites(migration, chosen)
     return [*(migration.declared[name].item for name in migration.selected), *others]
+
+
+def correct_deselected(
+    config: pytest.Config,
+    everything: list[pytest.Item],
+    before: list[pytest.Item],
+    chosen: list[pytest.Item],
+) -> None:
+    """Report what we deselect, and take back what other plugins did where we need it."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and "deselected" in reporter.stats:
+        reporter.stats["deselected"] = [
+            item for item in reporter.stats["deselected"] if item not in chosen
+        ]
+    gone = [item for item in everything if item in before and item not in chosen]
+    if gone:
+        config.hook.pytest_deselected(items=gone)
 
 
 def _apart(

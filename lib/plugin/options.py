@@ -75,7 +75,10 @@ class Options:
         }
         for one, other, why in _CONTRADICTIONS:
             if given[one] and given[other]:
-                raise pytest.UsageError(f"{one} and {other} contradict each other: {why}.")
+                raise pytest.UsageError(
+                    f"{one} and {other} contradict each other: {why}.\n"
+                    "  to mend it: give one of them"
+                )
         if self.to is not None and not self.rollback:
             raise pytest.UsageError("--to says where --rollback ends: give both, or none.")
 

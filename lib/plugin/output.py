@@ -75,7 +75,7 @@ def _rollback_lines(migration: MigrationSession) -> list[str]:
     lines = render(plan)
     for name, reasons in migration.staying.items():
         lines.extend(f"stays: {name}: {reason}" for reason in reasons)
-    if getattr(migration.settings, "protected", False):
+    if migration.run.protected:
         lines.append(f"It is approved by --approve {plan.id}.")
     return lines
 

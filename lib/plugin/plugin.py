@@ -12,7 +12,7 @@ from lib.engine.unknown import UnknownUntilApplied
 from lib.errors import MigrationError
 from lib.logs import LOGGER, open_log, shown_error
 from lib.plugin import dependency, hookspecs, selection, steps
-from lib.plugin.choosing import choose
+from lib.plugin.choosing import choose, correct_deselected
 from lib.plugin.criteria import BREACHED, CriterionBreached
 from lib.plugin.drift import DRIFTED, Drifted
 from lib.plugin.fixtures import benchmark_clock, criterion, migration, settings, step
@@ -31,6 +31,7 @@ __all__ = ["benchmark_clock", "criterion", "migration", "settings", "step"]  # t
 _COUNT_AS_DONE = (RowState.SKIPPED_DONE, RowState.PLANNED, RowState.DRIFTED)
 
 _ONLY_LOOKS = "nothing is changed"
+_STOPPED = "stopped at a safe point; the same command goes on from there"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,16 +56,13 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if config.getoption("numprocesses", None):
         _decide_on_workers(config, session)
-    if session.worker:
-        log = config.rootpath / config.getini("migration_log")
-        config.add_cleanup(open_log(log, session.lines.line, debug=session.options.debug))
-    elif not config.option.collectonly and not session.options.status:
+    if config.option.collectonly or session.options.status:
+        return
+    log = config.rootpath / config.getini("migration_log")
+    config.add_cleanup(open_log(log, session.lines.line, debug=session.options.debug))
+    if not session.worker:
         prepare_html(config)
-        reporting = Reporting(session)
-        config.pluginmanager.register(reporting, "migration-reporting")
-        lines = session.lines.line
-        log = config.rootpath / config.getini("migration_log")
-        config.add_cleanup(open_log(log, lines, debug=session.options.debug))
+        config.pluginmanager.register(Reporting(session), "migration-reporting")
 
 
 def _decide_on_workers(config: pytest.Config, session: MigrationSession) -> None:
@@ -144,25 +142,8 @@ def pytest_collection_modifyitems(
         return
     with _told_as_usage(config):
         chosen = choose(migration, items)
-    _correct_deselected(config, everything, items, chosen)
+    correct_deselected(config, everything, items, chosen)
     items[:] = chosen
-
-
-def _correct_deselected(
-    config: pytest.Config,
-    everything: list[pytest.Item],
-    before: list[pytest.Item],
-    chosen: list[pytest.Item],
-) -> None:
-    """Report what we deselect, and take back what other plugins did where we need it."""
-    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None and "deselected" in reporter.stats:
-        reporter.stats["deselected"] = [
-            item for item in reporter.stats["deselected"] if item not in chosen
-        ]
-    gone = [item for item in everything if item in before and item not in chosen]
-    if gone:
-        config.hook.pytest_deselected(items=gone)
 
 
 class _told_as_usage:
@@ -252,7 +233,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     if migration.scheduling is not None:
         migration.run.catch_up()
     if migration.run.interrupted:
-        raise session.Interrupted("stopped at a safe point; the same command goes on from there")
+        raise session.Interrupted(_STOPPED)
     return result
 
 
@@ -329,7 +310,7 @@ def pytest_runtest_makereport(
         told: Any = report  # travels from a worker to the controller with the report
         told.migration_exit = _exit_code(error)
     if isinstance(error, Interrupted) and not migration.worker:
-        item.session.shouldstop = "stopped at a safe point; the same command goes on from there"
+        item.session.shouldstop = _STOPPED
     if isinstance(error, MigrationError) and report.failed:
         if not migration.looking:
             LOGGER.error("%s", error)

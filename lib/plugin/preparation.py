@@ -6,7 +6,7 @@ import pytest
 
 from lib.engine.changes import Change
 from lib.engine.errors import ApprovalNeeded, PlanStale
-from lib.engine.plan import Plan, PlannedStep
+from lib.engine.plan import ID_LENGTH, Plan, PlannedStep
 from lib.engine.run import Mode
 from lib.engine.step import approval_id
 from lib.logs import LOGGER
@@ -14,8 +14,6 @@ from lib.plugin import rollback
 from lib.plugin.look import look
 from lib.plugin.session import MigrationSession
 from lib.report.model import StepRow, StepState
-
-_PLAN_ID_LENGTH = 12
 
 
 def prepare(migration: MigrationSession, arguments: Sequence[str]) -> None:
@@ -94,7 +92,7 @@ def _hold_to(migration: MigrationSession, planned: Plan) -> None:
 def _approve(migration: MigrationSession) -> None:
     """Turn the id of a plan into approvals of all its irreversible changes."""
     run = migration.run
-    plans = [each for each in run.approved if len(each) == _PLAN_ID_LENGTH]
+    plans = [each for each in run.approved if len(each) == ID_LENGTH]
     if not plans:
         return
     plan = migration.planned or preview(migration)

@@ -25,14 +25,7 @@ def rollback_order(
     ``to`` is a step or a phase that stays, with all that comes before it in the graph's order.
     Raises ``UsageError`` for one that there is not.
     """
-    dependents = graph.dependents()
-    wanted: set[str] = set()
-    waiting = list(chosen)
-    while waiting:
-        name = waiting.pop()
-        if name not in wanted:
-            wanted.add(name)
-            waiting.extend(dependents[name])
+    wanted = graph.built_on(chosen)
     order = list(graph.order)
     if to is not None:
         order = order[_end(order, phases, to) + 1 :]

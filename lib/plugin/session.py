@@ -259,7 +259,8 @@ class MigrationSession:
             error = None
         checkpoint = step.finish(error)
         if self.run.mode is Mode.REFRESH:
-            return self._compared(declared, step, error)
+            self._compare(declared, step, error)
+            return True
         if error is not None:
             interrupted = isinstance(error, Interrupted | KeyboardInterrupt) or (
                 checkpoint is not None and checkpoint.state == "running"
@@ -271,13 +272,12 @@ class MigrationSession:
         CONTEXT.step = ""
         return absorbed
 
-    def _compared(self, declared: DeclaredStep, step: Step, error: BaseException | None) -> bool:
+    def _compare(self, declared: DeclaredStep, step: Step, error: BaseException | None) -> None:
         """Record whether a finished step still holds in the world."""
         reason = drift.reason(step, error)
         state = model.StepState.DRIFTED if reason else model.StepState.SKIPPED_DONE
         self._record(declared, state, step, reason=reason)
         CONTEXT.step = ""
-        return True
 
     def _record(
         self,
