@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from lib.engine import tables
@@ -137,8 +136,13 @@ class Store(Storage):
     @cached_property
     def _upsert(self) -> Any:
         """Writes a checkpoint in the place of the step's former one."""
-        postgres = self.dialect == "postgresql"
-        insert: Any = (postgresql if postgres else sqlite).insert(tables.CHECKPOINTS)
+        # Imported here, as the other database's dialect would cost every start its time.
+        insert_into: Any
+        if self.dialect == "postgresql":
+            from sqlalchemy.dialects.postgresql import insert as insert_into
+        else:
+            from sqlalchemy.dialects.sqlite import insert as insert_into
+        insert = insert_into(tables.CHECKPOINTS)
         others = [each.name for each in tables.CHECKPOINTS.c if each.name != "step"]
         return insert.on_conflict_do_update(
             index_elements=["step"], set_={name: insert.excluded[name] for name in others}
