@@ -1,5 +1,6 @@
 """Where checkpoints are kept: an SQLite file or a PostgreSQL database, opened, checked, fenced."""
 
+import fcntl
 import os
 import threading
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ class Storage:
         self._synced = True
         self._mutex = threading.RLock()
         self._engine = self._make_engine(create)
-        with self._failures():
+        with self._failures(), self._alone_making(create):
             self._connection: Connection = self._engine.connect()
             try:
                 self._prepare(create)
@@ -77,10 +78,32 @@ class Storage:
             connect_args={"check_same_thread": False, "timeout": 30},
         )
         # Only a new file gets its journal mode: one that turns out to be foreign stays as it is.
-        new = create and not (path.exists() and path.stat().st_size)
-        event.listen(engine, "connect", _configure_new if new else _configure)
+        event.listen(
+            engine, "connect", lambda c, _: _configure(c, new=create and not path.stat().st_size)
+        )
         event.listen(engine, "begin", _begin)
         return engine
+
+    @contextmanager
+    def _alone_making(self, create: bool) -> Iterator[None]:
+        """Let one process at a time see whether there is a file, and make it.
+
+        SQLite changes a file's journal mode at once or not at all: it does not wait for the
+        process that does the same (sqlite.org, "PRAGMA journal_mode").
+        """
+        if not create or "://" in self.location:
+            yield
+            return
+        folder = Path(self.location).absolute().parent
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            raise _unwritable(Path(self.location)) from error
+        try:
+            yield
+        finally:
+            os.close(handle)
 
     def _prepare(self, create: bool) -> None:
         with self.transaction():
@@ -193,22 +216,19 @@ class Storage:
         self._connection.execute(sa.insert(tables.META).values(key=key, value=value))
 
 
-def _configure(connection: Any, _: object) -> None:
+def _configure(connection: Any, *, new: bool) -> None:
     connection.isolation_level = None
     connection.execute("PRAGMA synchronous=FULL")
     # Copied into the database every 16 MB in place of 4: each time waits for the disk twice.
     connection.execute("PRAGMA wal_autocheckpoint=4000")
+    if new:
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _begin(connection: Connection) -> None:
     """Take the write lock at once, so that no transaction fails half-way; cheap, as it is often."""
     driver: Any = connection.connection.driver_connection
     driver.execute("BEGIN IMMEDIATE")
-
-
-def _configure_new(connection: Any, _: object) -> None:
-    _configure(connection, _)
-    connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _writable(path: Path) -> bool:

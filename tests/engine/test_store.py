@@ -1,5 +1,6 @@
 """Checkpoints in SQLite and PostgreSQL: durable, whole, fenced by the lock."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -251,3 +253,17 @@ def test_a_checkpoint_is_one_durable_transaction(tmp_path):
     assert holder()["pid"] == os.getpid()
     assert abs(float(str(holder()["since"])) - time.time()) < 60
     store.close()
+
+
+def test_a_new_store_is_made_by_one_process_at_a_time(tmp_path):
+    path = tmp_path / "store.db"
+    other = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with ThreadPoolExecutor(1) as elsewhere:
+        making = elsewhere.submit(Store, path)
+        with pytest.raises(TimeoutError):
+            making.result(timeout=0.1)
+        assert not path.exists() or not path.stat().st_size, "it waits before it looks"
+        os.close(other)
+        making.result().close()
+    assert path.stat().st_size
