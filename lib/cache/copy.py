@@ -66,6 +66,11 @@ class CopyKeys:
         return other
 
     @property
+    def allowed(self) -> tuple[Kind, ...]:
+        """How keys of the source may differ on the target after the copy."""
+        return (Kind.TYPE, Kind.VALUE, Kind.EXPIRY) if self.existing == "skip" else ()
+
+    @property
     def subject(self) -> str:
         """``Redis keys from host:port to host:port``."""
         return f"Redis keys from {self.source.address} to {self.target.address}"
@@ -137,9 +142,7 @@ class CopyKeys:
     # -- inside --------------------------------------------------------------------------------
 
     def _compare(self, *, stop_at_first: bool = False) -> Comparison:
-        blind = [Kind.EXTRA]
-        if self.existing == "skip":
-            blind += [Kind.TYPE, Kind.VALUE, Kind.EXPIRY]
+        blind = (Kind.EXTRA, *self.allowed)
         return compare(self.source, self.target, stop_at_first=stop_at_first, blind=blind)
 
     def _copy(self, counts: KeyCounts, reason: str) -> Change:

@@ -417,12 +417,35 @@ def test_a_target_that_knows_only_the_time_left_converges(copying, source, targe
 def test_the_platform_puts_it_together(source, target, redis_source_url, redis_target_url):
     fill(source)
     target.set("foreign", 1)
-    data = SimpleNamespace(existing_keys="refuse", workers=2)
+    data = SimpleNamespace(existing_keys="refuse", workers=2, mode="online")
     settings = SimpleNamespace(data_migration=data)
     keyspace = Keyspace((redis_source_url, ""), (redis_target_url, ""), settings)
-    make(keyspace.synchronised(), MemoryJournal())
+    make(keyspace.moved(), MemoryJournal())
     source.set("plain", "changed")
     with pytest.raises(VerificationError, match="1 value"):
         keyspace.compare()
     make(keyspace.cut_over(), MemoryJournal())
     assert keyspace.compare().equal
+
+
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_the_platform_agrees_with_keys_that_a_move_left_as_they_were(
+    source, target, redis_source_url, redis_target_url, mode
+):
+    source.mset({"left": 1, "new": 2})
+    target.set("left", "theirs")
+    data = SimpleNamespace(existing_keys="skip", workers=2, mode=mode)
+    settings = SimpleNamespace(data_migration=data)
+    keyspace = Keyspace((redis_source_url, ""), (redis_target_url, ""), settings)
+    move = keyspace.moved()
+    make(move, MemoryJournal())
+    move.verify()
+    assert target.mget("left", "new") == [b"theirs", b"2"]
+    assert keyspace.compare().equal
+    target.delete("new")
+    with pytest.raises(VerificationError, match="1 missing"):
+        keyspace.compare()
+    target.mset({"new": 2, "foreign": 3})
+    with pytest.raises(VerificationError, match="1 extra"):
+        keyspace.compare()
+    assert keyspace.compare(in_use=True).equal
