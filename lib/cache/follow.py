@@ -75,17 +75,17 @@ class Follower:
             if lag.seconds <= CAUGHT_UP_SECONDS:
                 return lag
 
-    def finish(self) -> int:
-        """Bring the last change of a source that changes no more; give how many keys came.
+    def finish(self) -> None:
+        """Bring the last change of a source that changes no more.
 
         Raises ``VerificationError`` where it still changes.
         """
         self._notifications.settle()
-        moved = self._bring_all()
+        self._bring_all()
         for _ in range(_MOST_SWEEPS):
             if not self.sweep():
-                return moved
-            moved += self._bring_all()
+                return
+            self._bring_all()
         raise VerificationError(
             f"The Redis server at {self._source.address} still changes.",
             expected="no writes to the source while it is cut over",
@@ -120,12 +120,12 @@ class Follower:
         self._journal.safe_point()
         return lag
 
-    def _bring_all(self) -> int:
-        moved = 0
-        while brought := self._bring():
-            moved += brought
+    def _bring_all(self) -> None:
+        """Bring every key that waits now; what changes meanwhile may go on for ever."""
+        left = self._notifications.lag().keys
+        while left > 0:
+            left -= self._bring()
             self._told()
-        return moved
 
     def _bring(self) -> int:
         """Bring the keys that wait longest; give how many there were."""

@@ -314,6 +314,24 @@ def test_a_source_that_still_changes_is_not_cut_over(copying, source, monkeypatc
     assert not standing.read(copying.target).cut_over
 
 
+def test_a_source_that_never_rests_does_not_hold_the_cutover_up(copying, source, monkeypatch):
+    source.set("counter", 1)
+    make(SyncKeys(copying), MemoryJournal())
+    monkeypatch.setattr("lib.cache.closing.close", lambda source, journal: False)
+    bring, times = Follower._bring, []
+
+    def meanwhile(self):
+        times.append(bring(self))
+        assert len(times) < 100
+        source.incr("counter")
+        self._notifications.add(0, b"counter")
+        return times[-1]
+
+    monkeypatch.setattr(Follower, "_bring", meanwhile)
+    with pytest.raises(VerificationError, match="still changes"):
+        make(CutOverKeys(copying), MemoryJournal())
+
+
 def test_a_cutover_needs_a_synchronisation(copying):
     with pytest.raises(CacheError, match="not synchronised"):
         make(CutOverKeys(copying), MemoryJournal())
