@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Notifications:
 
     def __init__(self, source: Server, journal: Journal) -> None:
         self._source, self._journal = source, journal
-        self._waiting: dict[tuple[int, bytes], float] = {}
+        self._waiting: OrderedDict[tuple[int, bytes], float] = OrderedDict()
         self._mutex = threading.Lock()
         self._closing, self._began, self._listening = (threading.Event() for _ in range(3))
         self._mark, self._marked = threading.Event(), threading.Event()
@@ -75,11 +76,9 @@ class Notifications:
         """The keys that wait longest, by database; they wait no more."""
         taken: dict[int, list[bytes]] = {}
         with self._mutex:
-            for name in list(self._waiting)[:most] if len(self._waiting) > most else self._waiting:
-                taken.setdefault(name[0], []).append(name[1])
-            for number, keys in taken.items():
-                for key in keys:
-                    del self._waiting[number, key]
+            for _ in range(min(most, len(self._waiting))):
+                (number, key), _since = self._waiting.popitem(last=False)
+                taken.setdefault(number, []).append(key)
         return taken
 
     def lag(self) -> Lag:
