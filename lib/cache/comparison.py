@@ -175,7 +175,8 @@ class Pair:
     """The same logical database on two servers, compared key by key.
 
     ``ask`` and ``judge`` are for groups of keys, the next asked before the last is judged;
-    whatever needs more questions goes over connections of its own.
+    whatever needs more questions goes over connections of its own.  ``expiry`` reads that of each
+    side.
     """
 
     def __init__(
@@ -184,10 +185,10 @@ class Pair:
         self.here, self.there = Link(source, database), Link(target, database)
         self._asked = Link(source, database), Link(target, database)
         self._tolerance = tolerance_ms
-        self._expiry: tuple[Expiry, ...] = ()
+        self.expiry: tuple[Expiry, ...] = ()
 
     def __enter__(self) -> "Pair":
-        self._expiry = Expiry(self.here), Expiry(self.there)
+        self.expiry = Expiry(self.here), Expiry(self.there)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -203,7 +204,7 @@ class Pair:
     def ask(self, group: "Group") -> None:
         """Send what ``judge`` needs to know about a group."""
         if not group.large:
-            for link, expiry in zip(self._asked, self._expiry, strict=True):
+            for link, expiry in zip(self._asked, self.expiry, strict=True):
                 link.send([c for k in group.keys for c in (("DUMP", k), (expiry.per_key, k))])
 
     def judge(self, group: "Group") -> list[Difference]:
@@ -256,13 +257,13 @@ class Pair:
             return
         if values.digest(self.here, key, kind) != values.digest(self.there, key, kind):
             yield Difference(Kind.VALUE, number, key, kind.decode())
-        links = zip((self.here, self.there), self._expiry, strict=True)
+        links = zip((self.here, self.there), self.expiry, strict=True)
         yield from self._expiries(key, *(link.ask(each.per_key, key) for link, each in links))
 
     def _expiries(self, key: bytes, mine: Any, theirs: Any) -> Iterator[Difference]:
         if mine == theirs == -1:
             return
-        ours, its = self._expiry[0].read(mine), self._expiry[1].read(theirs)
+        ours, its = self.expiry[0].read(mine), self.expiry[1].read(theirs)
         if ours is None and its is None:
             return
         if ours is None or its is None:

@@ -14,7 +14,7 @@ from lib.cache.ahead import one_ahead
 from lib.cache.comparison import Group, Pair, groups, refused, same
 from lib.cache.contents import Content, contents
 from lib.cache.errors import ExistingKeys
-from lib.cache.keyspace import RESERVED, Expiry, Slice, measured
+from lib.cache.keyspace import RESERVED, Slice, measured
 from lib.cache.server import Link, Server
 from lib.cache.wire import Command
 
@@ -75,8 +75,7 @@ class Mover:
         self._here, self._there = self._pair.here, self._pair.there
 
     def __enter__(self) -> "Mover":
-        self._pair.__enter__()
-        self._expiry = Expiry(self._here)
+        self._expiry, _ = self._pair.__enter__().expiry
         return self
 
     def __exit__(self, *_: object) -> None:
