@@ -46,29 +46,16 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How many keys were compared, how many differ by kind, and the first few that do.
-
-    ``complete`` is false where the comparison was told to stop at the first difference.
-    """
+    """How many keys were compared, how many differ by kind, and the first few that do."""
 
     keys: int
     counts: dict[Kind, int] = field(default_factory=dict)
     differences: tuple[Difference, ...] = ()
-    complete: bool = True
 
     @property
     def equal(self) -> bool:
         """True where nothing differs in either direction."""
         return not self.counts
-
-    def without(self, *kinds: Kind) -> "Comparison":
-        """The same comparison, blind to some kinds of difference."""
-        return Comparison(
-            self.keys,
-            {kind: n for kind, n in self.counts.items() if kind not in kinds},
-            tuple(each for each in self.differences if each.kind not in kinds),
-            self.complete,
-        )
 
     def describe(self) -> str:
         """One line for people."""
@@ -112,7 +99,7 @@ def compare(
         if len(kept) < keep:
             kept.append(difference)
         if stop_at_first:
-            return Comparison(compared, counts, tuple(kept), complete=False)
+            break
     return Comparison(compared, counts, tuple(kept))
 
 
