@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,9 +60,26 @@ class Api:
     process: "subprocess.Popen[bytes]"
     log: Path
 
+    @classmethod
+    def start(cls, variables: Mapping[str, str], log: Path) -> "Api":
+        """Start a process with these variables; it may not answer yet."""
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "lib.api"], env=variables, stdout=output, stderr=output
+            )
+        return cls(f"http://127.0.0.1:{variables['PORT']}", process, log)
+
     def client(self, token: str = TOKEN) -> httpx.Client:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         return httpx.Client(base_url=self.url, headers=headers, timeout=20)
+
+    def is_live(self) -> bool:
+        """Whether it answers by now; it must not have ended."""
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(f"{self.url}/health/live").status_code == 200
+        except httpx.TransportError:
+            return False
 
 
 def until(holds: Callable[[], bool], seconds: float = 30) -> None:
@@ -123,26 +140,12 @@ def serving(*, platform: bool = True, **more: str) -> Iterator[Api]:
         server.start()
         try:
             prepare(server.url, platform=platform)
-            variables = environment(server.url, None, **more)
-            log = Path(folder) / "log"
-            with log.open("wb") as output:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "lib.api"], env=variables, stdout=output, stderr=output
-                )
-            api = Api(f"http://127.0.0.1:{variables['PORT']}", process, log)
+            api = Api.start(environment(server.url, None, **more), Path(folder) / "log")
             try:
-                until(lambda: _is_live(api))
+                until(api.is_live)
                 yield api
             finally:
-                process.terminate()
-                process.wait()
+                api.process.terminate()
+                api.process.wait()
         finally:
             server.stop(immediate=True)
-
-
-def _is_live(api: Api) -> bool:
-    assert api.process.poll() is None, api.log.read_text()
-    try:
-        return httpx.get(f"{api.url}/health/live").status_code == 200
-    except httpx.TransportError:
-        return False

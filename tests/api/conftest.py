@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -20,25 +19,9 @@ def start_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
 
     def start(database: str, redis: str | None = None, **more: str) -> Api:
         variables = environment(database, redis, **more)
-        log = tmp_path_factory.mktemp("api") / "log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "lib.api"],
-                env=variables,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        started.append(process)
-        api = Api(f"http://127.0.0.1:{variables['PORT']}", process, log)
-
-        def answers() -> bool:
-            assert process.poll() is None, log.read_text()
-            try:
-                return httpx.get(f"{api.url}/health/live").status_code == 200
-            except httpx.TransportError:
-                return False
-
-        until(answers)
+        api = Api.start(variables, tmp_path_factory.mktemp("api") / "log")
+        started.append(api.process)
+        until(api.is_live)
         return api
 
     yield start
