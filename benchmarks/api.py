@@ -32,6 +32,7 @@ from lib.runtime.valkey import Valkey
 TOKEN = "benchmark"
 ROOT = Path(__file__).resolve().parents[1]
 ROWS, DIMENSIONS = 20_000, 384
+SAMPLES, WARM_UP = 1_000, 64
 
 
 def free_port() -> int:
@@ -204,9 +205,9 @@ def report(url: str, seconds: float, spent: Callable[[], float]) -> None:
             print(row(name, clients, latencies, len(latencies) / seconds, cpu), flush=True)
     for clients in (16, 64):
         before = spent()
-        found = measure(url, TOKEN, 1000, clients=clients, rate=100)
+        found = measure(url, TOKEN, SAMPLES, clients=clients, rate=100, warm_up=WARM_UP)
         assert not found.errors, found.errors[:3]
-        cpu = (spent() - before) / 1064 * 1000
+        cpu = (spent() - before) / (SAMPLES + WARM_UP) * 1000
         latencies = list(found.latencies_ms)
         print(row("open loop, mix, 100/s", clients, latencies, found.rate, cpu), flush=True)
 
