@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from mcp_types import CallToolResult
 
-from lib.mcp.errors import MCPProtocolError
+from lib.mcp.errors import MCPProtocolError, MCPToolError
 from lib.mcp.server import MCPServer
 
 
@@ -50,11 +50,16 @@ class MemoryStore:
 
     async def get(self, key: str, *, timeout: float | None = None) -> Memory | None:
         """Get the memory of this key, or None."""
-        found = await self._read("memory_get", {"key": key}, timeout)
+        try:
+            found = await self._read("memory_get", {"key": key}, timeout)
+        except MCPToolError as error:
+            if (error.result.structured_content or {}).get("code") == "not_found":
+                return None
+            raise
         if found is None or (isinstance(found, Mapping) and found.get("found") is False):
             return None
         if isinstance(found, Mapping) and "value" in found:
-            return None if found["value"] is None else _memory({"key": key, **found})
+            return _memory({"key": key, **found})
         return Memory(key, found)
 
     async def delete(self, key: str, *, timeout: float | None = None) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from lib.mcp_client import HTTPServer, MCPClient, MCPToolError
 from tests.api.api_process import TOKEN, Api
 
 
@@ -99,3 +100,26 @@ def test_what_http_stores_mcp_reads(api: Api, client: httpx.Client) -> None:
         return await caller.call_tool("memory_get", {"key": "both"})
 
     assert talk(api, conversation).structured_content == stored
+
+
+def test_the_typed_calls_of_the_client_fit_these_tools(api: Api) -> None:
+    async def conversation() -> None:
+        async with MCPClient(HTTPServer(f"{api.url}/mcp", token=TOKEN)) as client:
+            memory = client.memory()
+            await memory.set("typed/a", {"n": [1]}, ttl_seconds=60)
+            await memory.set("typed/none", None)
+            listed = [(each.key, each.value) for each in await memory.list("typed/")]
+            assert listed == [("typed/a", {"n": [1]}), ("typed/none", None)]
+            for key, value in listed:
+                found = await memory.get(key)
+                assert found is not None
+                assert (found.key, found.value) == (key, value)
+                assert await memory.delete(key)
+                assert not await memory.delete(key)
+                assert await memory.get(key) is None
+            with pytest.raises(MCPToolError, match="invalid_value"):
+                await memory.get("")
+            near = await memory.search([5.0, 1.0, 0.0], k=2)
+            assert [each.details["distance"] for each in near] == [0.0, 1.0]
+
+    asyncio.run(conversation())
