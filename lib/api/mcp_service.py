@@ -131,8 +131,9 @@ class MemoryTools:
 def session_manager(service: Service) -> StreamableHTTPSessionManager:
     """The MCP server as an ASGI handler; stateless, so that any instance answers any request.
 
-    Host and Origin are checked where a web page that rebinds its name could reach it: on
-    loopback without a token.  Otherwise every request carries a token, which no such page has.
+    Host and Origin are checked on loopback without a token, where a web page that rebinds its
+    name could reach it.  A token no such page has; and without one elsewhere, the names that the
+    service is reached by are not known here.
     """
     configuration = service.configuration
     loopback = configuration.host in ("127.0.0.1", "::1", "localhost")
