@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.cloud.clients import Clients
+from lib.cloud.converging import Converging
 from lib.cloud.errors import (
     AlreadyTaken,
-    CannotChange,
     NotFound,
     OperationFailed,
-    Situation,
     translate,
 )
 from lib.cloud.kind import MADE_BY
@@ -20,7 +19,6 @@ from lib.cloud.rest import RestClient, Values
 from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind, FieldChange, Json
 from lib.engine.errors import CannotUndo
-from lib.errors import VerificationError
 
 SERVICE = "servicenetworking.googleapis.com"
 _CONNECTIONS = f"/v1/services/{SERVICE}/connections"
@@ -37,13 +35,14 @@ class Seen:
     values: Mapping[str, Any]
 
 
-class Part:
+class Part(Converging[Seen]):
     """One part of a network in Compute; ``wanted`` is compared and made, ``made`` only made.
 
     What it is asked to be is never changed in place: a range or network that differs is refused.
     """
 
     api = "compute"
+    instead = "set what is there under [network] in the environment file, or another name"
 
     def __init__(
         self,
@@ -55,23 +54,19 @@ class Part:
         made: Values,
         protected: bool,
     ) -> None:
+        super().__init__(clients, f"{noun} {name.rpartition('/')[2]}", project, protected)
         self.name = name
-        self.subject = f"{noun} {name.rpartition('/')[2]}"
         self._collection, _, self._id = name.rpartition("/")
         self._scope = self._collection.rpartition("/")[0]
         self._wanted = wanted
         self._made = made
-        self._clients = clients
-        self._protected = protected
-        self._polling = clients.target.polling
-        self._situation = Situation(self.subject, project, clients.target.kind)
 
     # -- the engine's contract ---------------------------------------------------------------
 
     def observe(self) -> Seen | None:
         """The part as it is now, or None (one read)."""
         try:
-            return Seen(self.name, self._client.read(f"/compute/v1/{self.name}", self._situation))
+            return Seen(self.name, self.client.read(f"/compute/v1/{self.name}", self._situation))
         except NotFound:
             return None
 
@@ -90,28 +85,6 @@ class Part:
             return Change(ChangeKind.REPLACE, self.subject, changed, reason)
         return Change(ChangeKind.NONE, self.subject)
 
-    def apply(self, change: Change, journal: Journal) -> None:  # noqa: ARG002
-        """Converge; safe to repeat after a kill at any moment."""
-        self._finish(journal)
-        for _ in pauses(self._polling, self.subject, journal):
-            observed = self.observe()
-            now = self.plan(observed)
-            if now.kind is ChangeKind.NONE:
-                return
-            if now.kind is ChangeKind.REPLACE:
-                raise self._cannot_change(now)
-            self._change(observed, journal)
-
-    def verify(self) -> Seen:
-        """The part as wanted; raises ``VerificationError`` otherwise."""
-        observed = self.observe()
-        if observed is None or self.plan(observed).kind is not ChangeKind.NONE:
-            raise VerificationError(
-                f"{self.subject} is not there as wanted.",
-                remedy="run again; somebody else may change it at the same time",
-            )
-        return observed
-
     def undo(self, change: Change, journal: Journal) -> None:
         """Delete what was created, and nothing else."""
         observed = self.observe()
@@ -119,56 +92,35 @@ class Part:
             return
         if self._protected or observed.values.get("description") != _MARK:
             raise CannotUndo(f"{self.subject} is kept: it is protected, or not of our making.")
-        answer = self._client.write("DELETE", f"/compute/v1/{self.name}", {}, self._situation)
-        self._await(answer, journal)
+        answer = self.client.write("DELETE", f"/compute/v1/{self.name}", {}, self._situation)
+        self._follow(answer["name"], journal)
 
     # -- inside --------------------------------------------------------------------------------
 
     @property
-    def _client(self) -> RestClient:
+    def client(self) -> RestClient:
+        """The REST calls of the part's API."""
         return self._clients.rest(self.api)
 
-    def _change(self, _observed: Seen | None, journal: Journal) -> None:
+    def _change(self, observed: Seen | None, change: Change, journal: Journal) -> None:  # noqa: ARG002
         request_id = journal.get("request_id")
         if not isinstance(request_id, str):
             request_id = str(uuid.uuid4())
             journal.put("request_id", request_id)
         body = {"name": self._id, "description": _MARK, **self._wanted, **self._made}
         try:
-            answer = self._client.write(
+            answer = self.client.write(
                 "POST", f"/compute/v1/{self._collection}", body, self._situation,
                 requestId=request_id,
             )  # fmt: skip
         except AlreadyTaken:
             return  # An attempt before this one made it unheard: it is looked at again.
-        self._await(answer, journal)
-
-    def _await(self, answer: Values, journal: Journal) -> None:
-        journal.put("operation", answer["name"])
-        self._finish(journal)
-
-    def _finish(self, journal: Journal) -> None:
-        name = journal.get("operation")
-        if not isinstance(name, str):
-            return
-        try:
-            self._wait(name, journal)
-        except NotFound:
-            pass  # Forgotten by the service: what is there now decides.
-        except OperationFailed:
-            self._forget(journal)
-            raise
-        self._forget(journal)
-
-    @staticmethod
-    def _forget(journal: Journal) -> None:
-        for key in ("operation", "request_id"):
-            journal.forget(key)
+        self._follow(answer["name"], journal)
 
     def _wait(self, name: str, journal: Journal) -> None:
         path = f"/compute/v1/{self._scope}/operations/{name}"
         for _ in pauses(self._polling, self.subject, journal):
-            operation = self._client.read(path, self._situation)
+            operation = self.client.read(path, self._situation)
             if operation["status"] == "DONE":
                 if "error" in operation:
                     texts = [each.get("message", "") for each in operation["error"]["errors"]]
@@ -184,16 +136,6 @@ class Part:
             f"{self.subject}: the operation failed: {text}",
             expected="the operation to succeed",
             remedy=meant.remedy or "run again",
-        )
-
-    def _cannot_change(self, change: Change) -> CannotChange:
-        shown = "; ".join(
-            f"{each.path}: is {each.old!r}, wanted {each.new!r}" for each in change.fields
-        )
-        return CannotChange(
-            f"{self.subject} differs in what Google never changes in place: {shown}.",
-            expected="the same values, or another name",
-            remedy="set what is there under [network] in the environment file, or another name",
         )
 
 
@@ -214,7 +156,7 @@ class Connection(Part):
         """The connection of the network, or None (two reads: one where the network is absent)."""
         try:
             values = {"network": self.name}
-            answer = self._client.read(_CONNECTIONS, self._situation, **values)
+            answer = self.client.read(_CONNECTIONS, self._situation, **values)
         except NotFound:
             return None
         for each in answer.get("connections", []):
@@ -243,30 +185,30 @@ class Connection(Part):
             raise CannotUndo(f"{self.subject} is kept: it is protected.")
         if change.kind is ChangeKind.CREATE:
             path, body = f"{_CONNECTIONS}/{PEERING}", {"consumerNetwork": self.name}
-            answer = self._client.write("POST", path, body, self._situation)
+            answer = self.client.write("POST", path, body, self._situation)
         else:
             answer = self._patch(change.fields[0].old)
-        self._await(answer, journal)
+        self._follow(answer["name"], journal)
 
-    def _change(self, observed: Seen | None, journal: Journal) -> None:
+    def _change(self, observed: Seen | None, change: Change, journal: Journal) -> None:  # noqa: ARG002
         there = list(observed.values.get("reservedPeeringRanges", [])) if observed else []
         if observed is None:
             body = {"network": self.name, "reservedPeeringRanges": [self._range]}
-            answer = self._client.write("POST", _CONNECTIONS, body, self._situation)
+            answer = self.client.write("POST", _CONNECTIONS, body, self._situation)
         else:
             answer = self._patch([*there, self._range])
-        self._await(answer, journal)
+        self._follow(answer["name"], journal)
 
     def _patch(self, ranges: Json) -> Values:
         body = {"network": self.name, "reservedPeeringRanges": ranges}
-        return self._client.write(
+        return self.client.write(
             "PATCH", f"{_CONNECTIONS}/-", body, self._situation,
             updateMask="reservedPeeringRanges",
         )  # fmt: skip
 
     def _wait(self, name: str, journal: Journal) -> None:
         for _ in pauses(self._polling, self.subject, journal):
-            operation = self._client.read(f"/v1/{name}", self._situation)
+            operation = self.client.read(f"/v1/{name}", self._situation)
             if operation.get("done"):
                 if "error" in operation:
                     raise self._failure(500, [operation["error"].get("message", "")])

@@ -3,38 +3,43 @@
 import contextlib
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial as bound
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from lib.cloud import fields
 from lib.cloud.clients import Clients
+from lib.cloud.converging import Converging
 from lib.cloud.errors import (
     AlreadyTaken,
     CannotChange,
     CloudError,
     NotFound,
     OperationFailed,
-    Situation,
     TookTooLong,
     Unavailable,
     told,
 )
 from lib.cloud.kind import MADE_BY, Condition, Kind
-from lib.cloud.operations import patiently, pauses, wait
+from lib.cloud.operations import patiently, pauses
 from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind, FieldChange
 from lib.engine.errors import CannotUndo
-from lib.errors import VerificationError
 
 MessageT = TypeVar("MessageT")
 
 
-class Resource(Generic[MessageT]):
+class Resource(Converging[MessageT]):
     """One resource that is made as ``body`` wants it; fields that it doesn't set are left alone.
 
     ``at_creation`` gives more fields for the create request alone (such as a first password); it
     is called only then.  ``partial`` resources are updated and never created or deleted.
     """
+
+    instead = (
+        "either set what is there in the environment file; or give the resource "
+        "another name there, so that a new one is made beside it (nothing is deleted)"
+    )
 
     def __init__(
         self,
@@ -50,25 +55,18 @@ class Resource(Generic[MessageT]):
         partial: bool = False,
         protected: bool = False,
     ) -> None:
+        subject = f"{kind.noun} {id}" + (f": {aspect}" if aspect else "")
+        super().__init__(clients, subject, project, protected)
         self.kind = kind
         self.parent = parent
         self.id = id
         self.name = f"{parent}/{kind.collection}/{id}"
         self.body = body
-        self._clients = clients
         self._aspect = aspect
         self._at_creation = at_creation
         self._partial = partial
-        self._protected = protected
-        self._situation = Situation(self.subject, project, clients.target.kind)
-        self._polling = clients.target.polling
 
     # -- the engine's contract ---------------------------------------------------------------
-
-    @property
-    def subject(self) -> str:
-        """The kind and the id, as people name it."""
-        return f"{self.kind.noun} {self.id}" + (f": {self._aspect}" if self._aspect else "")
 
     def observe(self) -> MessageT | None:
         """The resource as it is now (one read), or None."""
@@ -94,38 +92,6 @@ class Resource(Generic[MessageT]):
             )
         return Change(ChangeKind.NONE, self.subject)
 
-    def apply(self, change: Change, journal: Journal) -> None:  # noqa: ARG002
-        """Converge; safe to repeat after a kill at any moment."""
-        self._finish_operation(journal)
-        for _ in pauses(self._polling, self.subject, journal):
-            observed = self.observe()
-            now = self.plan(observed)
-            if now.kind is ChangeKind.NONE:
-                return
-            if now.kind is ChangeKind.REPLACE:
-                raise self._cannot_change(now.fields)
-            if observed is None:
-                self._make(journal)
-            elif self.kind.condition(observed) is Condition.READY:
-                self._alter(observed, now.fields, journal)
-
-    def verify(self) -> MessageT:
-        """The resource, ready and as wanted; raises ``VerificationError`` otherwise."""
-        observed = self.observe()
-        if observed is None:
-            error = VerificationError(f"{self.subject} does not exist after it was made.")
-            error.transient = True  # type: ignore[attr-defined]  # reads may lag behind writes
-            raise error
-        change = self.plan(observed)
-        if change.kind is not ChangeKind.NONE:
-            differing = ", ".join(each.path for each in change.fields) or change.reason
-            raise VerificationError(
-                f"{self.subject} is not as wanted: {differing}.",
-                expected="; ".join(f"{each.path} = {each.new!r}" for each in change.fields),
-                remedy="run again; somebody else may change it at the same time",
-            )
-        return observed
-
     def undo(self, change: Change, journal: Journal) -> None:
         """Delete what was created; give updated fields their old values."""
         if change.kind not in (ChangeKind.CREATE, ChangeKind.UPDATE):
@@ -135,7 +101,7 @@ class Resource(Generic[MessageT]):
                 f"{self.subject} is protected from deletion and undoing in this environment.",
                 remedy="set protected = false in the environment file, after thinking twice",
             )
-        self._finish_operation(journal)
+        self._finish(journal)
         observed = self._settled(journal)
         if observed is None:
             return
@@ -215,6 +181,12 @@ class Resource(Generic[MessageT]):
 
     def _is_immutable(self, path: str) -> bool:
         return any(path == each or path.startswith(each + ".") for each in self.kind.immutable)
+
+    def _change(self, observed: MessageT | None, change: Change, journal: Journal) -> None:
+        if observed is None:
+            self._make(journal)
+        elif self.kind.condition(observed) is Condition.READY:
+            self._alter(observed, change.fields, journal)
 
     def _make(self, journal: Journal) -> None:
         if self._partial:
@@ -297,28 +269,7 @@ class Resource(Generic[MessageT]):
             return
         operation = getattr(answer, "operation", None)
         if operation is not None:
-            journal.put_many({"operation": operation.name, "creates": creates})
-            self._finish_operation(journal)
-
-    def _finish_operation(self, journal: Journal) -> None:
-        """Wait for the operation that this or an earlier attempt began."""
-        name = journal.get("operation")
-        if not isinstance(name, str):
-            return
-        try:
-            wait(self.client, name, self._situation, self._polling, journal)
-        except NotFound:
-            # It is too old to be remembered; the resource itself tells how it ended.
-            if journal.get("creates") is True:
-                self._clear_half_made(journal)
-        except CloudError as error:
-            if not error.transient and not isinstance(error, TookTooLong):
-                creates = journal.get("creates") is True
-                _forget(journal)
-                if creates:
-                    self._clear_half_made(journal)
-            raise
-        _forget(journal)
+            self._follow(operation.name, journal, creates=creates)
 
     def _clear_half_made(self, journal: Journal) -> None:
         """Delete what our own creation left in a failed state: it never worked and holds nothing.
@@ -361,20 +312,9 @@ class Resource(Generic[MessageT]):
             "if it can't be mended, and run again"
         )
 
-    def _cannot_change(self, changed: tuple[FieldChange, ...]) -> CannotChange:
-        fixed = [each for each in changed if self._is_immutable(each.path)]
-        shown = "; ".join(f"{each.path}: is {each.old!r}, wanted {each.new!r}" for each in fixed)
-        return CannotChange(
-            f"{self.subject} differs in what Google never changes in place: {shown}.",
-            expected="the same values, or another resource",
-            remedy="either set what is there in the environment file; or give the resource "
-            "another name there, so that a new one is made beside it (nothing is deleted)",
-        )
-
-
-def _forget(journal: Journal) -> None:
-    for key in ("operation", "creates", "request_id"):
-        journal.forget(key)
+    def _cannot_change(self, change: Change) -> CannotChange:
+        fixed = tuple(each for each in change.fields if self._is_immutable(each.path))
+        return super()._cannot_change(replace(change, fields=fixed))
 
 
 def _only(kind: Any, changed: tuple[FieldChange, ...], wanted: Any) -> dict[str, Any]:

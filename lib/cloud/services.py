@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib.cloud.clients import Clients
-from lib.cloud.errors import NotFound, Situation, told
-from lib.cloud.operations import patiently, pauses, wait
+from lib.cloud.converging import Converging
+from lib.cloud.errors import NotFound, told
+from lib.cloud.operations import patiently
 from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind, FieldChange
 from lib.engine.errors import CannotUndo
@@ -23,21 +24,13 @@ class ServiceStates:
     enabled: Mapping[str, bool]
 
 
-class EnabledServices:
+class EnabledServices(Converging[ServiceStates]):
     """The APIs in ``project.services`` are enabled; others are left as they are."""
 
     def __init__(self, clients: Clients, settings: Any, protected: bool) -> None:
+        super().__init__(clients, f"APIs of project {settings.id}", settings.id, protected)
         self.project = settings.id
         self.wanted = tuple(settings.services)
-        self._clients = clients
-        self._protected = protected
-        self._situation = Situation(self.subject, self.project, clients.target.kind)
-        self._polling = clients.target.polling
-
-    @property
-    def subject(self) -> str:
-        """The project whose APIs these are."""
-        return f"APIs of project {self.project}"
 
     def observe(self) -> ServiceStates | None:
         """Which are enabled; None where the project does not exist (or hides from us)."""
@@ -52,7 +45,7 @@ class EnabledServices:
             request = {"parent": f"projects/{self.project}", "names": names}
             try:
                 with told(self._situation):
-                    answer = self._client.batch_get_services(
+                    answer = self.client.batch_get_services(
                         request=request,
                         retry=patiently(self._polling),
                         timeout=self._polling.call,
@@ -77,25 +70,6 @@ class EnabledServices:
         kind = ChangeKind.UPDATE if changed else ChangeKind.NONE
         return Change(kind, self.subject, changed)
 
-    def apply(self, change: Change, journal: Journal) -> None:  # noqa: ARG002
-        """Enable what is not, in groups as large as the API takes."""
-        self._finish(journal)
-        for _ in pauses(self._polling, self.subject, journal):
-            missing = [each.path for each in self.plan(self.observe()).fields]
-            if not missing:
-                return
-            for start in range(0, len(missing), _ENABLED_AT_ONCE):
-                journal.safe_point()
-                self._enable(missing[start : start + _ENABLED_AT_ONCE], journal)
-
-    def _enable(self, names: list[str], journal: Journal) -> None:
-        request = {"parent": f"projects/{self.project}", "service_ids": names}
-        with told(self._situation):
-            answer = self._client.batch_enable_services(
-                request=request, retry=None, timeout=self._polling.call
-            )
-        self._await(answer.operation, journal)
-
     def verify(self) -> ServiceStates:
         """The states, all of them enabled."""
         observed = self.observe()
@@ -111,26 +85,36 @@ class EnabledServices:
         for each in reversed(change.fields):
             request = {"name": f"projects/{self.project}/services/{each.path}"}
             with told(self._situation):
-                answer = self._client.disable_service(request=request, timeout=self._polling.call)
+                answer = self.client.disable_service(request=request, timeout=self._polling.call)
             self._await(answer.operation, journal)
 
     @property
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """The client of Service Usage."""
         return self._clients.get("services")
+
+    def _change(
+        self,
+        observed: ServiceStates | None,  # noqa: ARG002
+        change: Change,
+        journal: Journal,
+    ) -> None:
+        """Enable what is not, in groups as large as the API takes."""
+        missing = [each.path for each in change.fields]
+        for start in range(0, len(missing), _ENABLED_AT_ONCE):
+            journal.safe_point()
+            self._enable(missing[start : start + _ENABLED_AT_ONCE], journal)
+
+    def _enable(self, names: list[str], journal: Journal) -> None:
+        request = {"parent": f"projects/{self.project}", "service_ids": names}
+        with told(self._situation):
+            answer = self.client.batch_enable_services(
+                request=request, retry=None, timeout=self._polling.call
+            )
+        self._await(answer.operation, journal)
 
     def _await(self, operation: Any, journal: Journal) -> None:
         if not operation.done:
-            journal.put("operation", operation.name)
-            self._finish(journal)
+            self._follow(operation.name, journal)
         else:
-            wait(self._client, operation.name, self._situation, self._polling, journal)
-
-    def _finish(self, journal: Journal) -> None:
-        name = journal.get("operation")
-        if isinstance(name, str):
-            try:
-                wait(self._client, name, self._situation, self._polling, journal)
-            except NotFound:
-                pass  # Forgotten by the service: what is enabled now decides.
-            finally:
-                journal.forget("operation")
+            self._wait(operation.name, journal)

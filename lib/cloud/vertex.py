@@ -10,24 +10,22 @@ from typing import Any
 
 from lib.cloud import fields, locations
 from lib.cloud.clients import Clients
+from lib.cloud.converging import Converging
 from lib.cloud.errors import (
     AlreadyTaken,
     CannotChange,
-    CloudError,
     Conflict,
-    NotFound,
     Situation,
     TookTooLong,
     Unavailable,
     told,
 )
 from lib.cloud.kind import MADE_BY, Kind, always_ready
-from lib.cloud.operations import patiently, pauses, wait
+from lib.cloud.operations import patiently
 from lib.cloud.resource import Resource
 from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind, FieldChange
 from lib.engine.errors import CannotUndo
-from lib.errors import VerificationError
 
 _CONSOLE = "https://console.cloud.google.com/vertex-ai/matching-engine"
 INDEX = Kind(
@@ -92,20 +90,22 @@ class DeployedState:
     address: str
 
 
-class Deployed:
+class Deployed(Converging[DeployedState]):
     """An index is deployed at an endpoint under an id of ours, so nothing is deployed twice."""
 
     def __init__(
-        self, clients: Clients, project: str, id: str, index: Index, endpoint: Endpoint, safe: bool
+        self,
+        clients: Clients,
+        project: str,
+        id: str,
+        index: Index,
+        endpoint: Endpoint,
+        protected: bool,
     ) -> None:
+        super().__init__(clients, f"deployed index {id}", project, protected)
         self.id = id
-        self.subject = f"deployed index {id}"
         self._index = index
         self._endpoint = endpoint
-        self._clients = clients
-        self._protected = safe
-        self._polling = clients.target.polling
-        self._situation = Situation(self.subject, project, clients.target.kind)
 
     def observe(self) -> DeployedState | None:
         """The index under our id, or None (also where there is no endpoint yet)."""
@@ -129,37 +129,6 @@ class Deployed:
         field = FieldChange("index", observed.index, wanted)
         return Change(ChangeKind.REPLACE, self.subject, (field,), "the id has another index")
 
-    def apply(self, change: Change, journal: Journal) -> None:  # noqa: ARG002
-        """Deploy; safe to repeat after a kill at any moment."""
-        self._finish(journal)
-        for _ in pauses(self._polling, self.subject, journal):
-            now = self.plan(self.observe())
-            if now.kind is ChangeKind.NONE:
-                return
-            if now.kind is ChangeKind.REPLACE:
-                raise self._taken(now)
-            request = {
-                "index_endpoint": self._endpoint.verify().name,
-                "deployed_index": {"id": self.id, "index": self._index.verify().name},
-            }
-            # An attempt before this one may be under way still, unheard.
-            with contextlib.suppress(Conflict, AlreadyTaken):
-                self._call("deploy_index", request, journal, there=True)
-
-    def _taken(self, change: Change) -> CannotChange:
-        return CannotChange(
-            f"{self.subject} has another index: {change.fields[0].old}.",
-            expected=str(change.fields[0].new),
-            remedy="choose another id, or undeploy what is there",
-        )
-
-    def verify(self) -> DeployedState:
-        """The index at the endpoint."""
-        observed = self.observe()
-        if observed is None or self.plan(observed).kind is not ChangeKind.NONE:
-            raise VerificationError(f"{self.subject} is not deployed after it was made.")
-        return observed
-
     def undo(self, change: Change, journal: Journal) -> None:
         """Undeploy what was deployed."""
         self._finish(journal)
@@ -171,33 +140,43 @@ class Deployed:
         request = {"index_endpoint": observed.endpoint, "deployed_index_id": self.id}
         self._call("undeploy_index", request, journal, there=False)
 
+    @property
+    def client(self) -> Any:
+        """The client of index endpoints."""
+        return self._endpoint.client
+
+    def _change(
+        self,
+        observed: DeployedState | None,  # noqa: ARG002
+        change: Change,  # noqa: ARG002
+        journal: Journal,
+    ) -> None:
+        request = {
+            "index_endpoint": self._endpoint.verify().name,
+            "deployed_index": {"id": self.id, "index": self._index.verify().name},
+        }
+        # An attempt before this one may be under way still, unheard.
+        with contextlib.suppress(Conflict, AlreadyTaken):
+            self._call("deploy_index", request, journal, there=True)
+
+    def _cannot_change(self, change: Change) -> CannotChange:
+        return CannotChange(
+            f"{self.subject} has another index: {change.fields[0].old}.",
+            expected=str(change.fields[0].new),
+            remedy="choose another id, or undeploy what is there",
+        )
+
     def _call(self, method: str, request: dict[str, Any], journal: Journal, *, there: bool) -> None:
-        client = self._endpoint.client
         try:
             with told(self._situation):
-                answer = getattr(client, method)(
+                answer = getattr(self.client, method)(
                     request=request, retry=None, timeout=self._polling.call
                 )
         except (Unavailable, TookTooLong):
             if (self.observe() is not None) is there:
                 return
             raise
-        journal.put("operation", answer.operation.name)
-        self._finish(journal)
-
-    def _finish(self, journal: Journal) -> None:
-        name = journal.get("operation")
-        if not isinstance(name, str):
-            return
-        try:
-            wait(self._endpoint.client, name, self._situation, self._polling, journal)
-        except NotFound:
-            pass  # Too old to be remembered: what is deployed now decides.
-        except CloudError as error:
-            if not error.transient and not isinstance(error, TookTooLong):
-                journal.forget("operation")
-            raise
-        journal.forget("operation")
+        self._follow(answer.operation.name, journal)
 
 
 def index(clients: Clients, project: Any, settings: Any, protected: bool) -> Index:
