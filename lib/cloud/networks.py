@@ -87,6 +87,7 @@ class Part(Converging[Seen]):
 
     def undo(self, change: Change, journal: Journal) -> None:
         """Delete what was created, and nothing else."""
+        self._finish(journal)
         observed = self.observe()
         if change.kind is not ChangeKind.CREATE or observed is None:
             return

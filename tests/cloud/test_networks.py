@@ -108,6 +108,18 @@ def test_undo_deletes_what_was_made_and_nothing_else(cloud, project, journal):
         default.undo(dataclasses.replace(made[0][1]), journal)
 
 
+def test_undo_waits_for_a_creation_that_was_cut_off(cloud, project, journal):
+    action = cloud.network(project, NetworkSettings(name="cut-off", subnetwork="cut-off"))
+    change = action.plan(None)
+    journal.at_safe_point = lambda: 1 / ("operation" not in journal.values)
+    with pytest.raises(ZeroDivisionError):
+        action.apply(change, journal)
+    journal.at_safe_point = lambda: None
+    action.undo(change, journal)
+    assert action.observe() is None
+    assert journal.values == {}
+
+
 def test_a_connection_that_was_made_is_deleted_again(cloud, project):
     network = NetworkSettings(name="brief", subnetwork="brief", services_range="brief-services")
     made = [(each, converge(each)[0]) for each in parts(cloud, project, network)]
