@@ -2,11 +2,9 @@
 
 import importlib
 import threading
-from pathlib import Path
 from typing import Any
 
 from lib.cloud.credentials import Credentials, find
-from lib.cloud.errors import CredentialsMissing
 from lib.cloud.rest import RestClient
 from lib.cloud.target import Target
 
@@ -94,18 +92,10 @@ class Clients:
         import grpc  # type: ignore[import-untyped]
 
         if self._shared_channel is None:
-            try:
-                authority = Path(self.target.ca).read_bytes()
-            except OSError as error:
-                raise CredentialsMissing(
-                    f"The embedded cloud's certificate {self.target.ca} can't be read.",
-                    expected="the file that the embedded cloud made when it started",
-                    remedy="run: python -m lib.localcloud start",
-                ) from error
             self._shared_channel = grpc.secure_channel(
                 self.target.endpoint,
                 grpc.composite_channel_credentials(
-                    grpc.ssl_channel_credentials(authority),
+                    grpc.ssl_channel_credentials(self.target.authority()),
                     grpc.access_token_call_credentials(self.target.token),
                 ),
                 options=[

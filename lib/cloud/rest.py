@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lib.cloud.credentials import Credentials
-from lib.cloud.errors import CredentialsMissing, Situation, told
+from lib.cloud.errors import Situation, told
 from lib.cloud.operations import patiently
 from lib.cloud.target import Target
 
@@ -87,8 +87,6 @@ def _error(response: Any) -> Exception:
 
 
 def _session(target: Target, credentials: Credentials | None) -> Any:
-    import os
-
     import requests
 
     if target.kind == "google":
@@ -96,12 +94,7 @@ def _session(target: Target, credentials: Credentials | None) -> Any:
 
         assert credentials is not None
         return AuthorizedSession(credentials.google)  # type: ignore[no-untyped-call]
-    if not os.path.exists(target.ca):
-        raise CredentialsMissing(
-            f"The embedded cloud's certificate {target.ca} can't be read.",
-            expected="the file that the embedded cloud made when it started",
-            remedy="run: python -m lib.localcloud start",
-        )
+    target.authority()  # told here, where the remedy is known
     session = requests.Session()
     session.trust_env = False  # a proxy for the internet has no business on this machine
     session.verify = target.ca

@@ -1,7 +1,10 @@
 """What a run works against: Google, or an embedded cloud that speaks the same APIs."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
+
+from lib.cloud.errors import CredentialsMissing
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,17 @@ class Target:
     zone: str = "us-central1-a"
     polling: Polling = PATIENT
     rest: str = ""
+
+    def authority(self) -> bytes:
+        """The embedded cloud's certificate; raises ``CredentialsMissing`` where it is not there."""
+        try:
+            return Path(self.ca).read_bytes()
+        except OSError as error:
+            raise CredentialsMissing(
+                f"The embedded cloud's certificate {self.ca} can't be read.",
+                expected="the file that the embedded cloud made when it started",
+                remedy="run: python -m lib.localcloud start",
+            ) from error
 
     @classmethod
     def google(
