@@ -68,9 +68,7 @@ class Clients:
         """The REST calls of ``compute`` or ``servicenetworking``."""
         with self._mutex:
             if api not in self._rest:
-                if self._credentials is None and self.target.kind == "google":
-                    self._credentials = find()
-                self._rest[api] = RestClient(api, self.target, self._credentials)
+                self._rest[api] = RestClient(api, self.target, self._credentials_of_rest())
             return self._rest[api]
 
     def close(self) -> None:
@@ -109,19 +107,35 @@ class Clients:
             )
         return self._shared_channel
 
+    def _credentials_of_rest(self) -> Any:
+        """Google's credentials, with who pays for their quota; None on the embedded cloud."""
+        if self.target.kind == "embedded":
+            return None
+        google, quota = self._found.google, self._quota_project("rest")
+        return google.with_quota_project(quota) if quota else google
+
+    @property
+    def _found(self) -> Credentials:
+        if self._credentials is None:
+            self._credentials = find()
+        return self._credentials
+
+    def _quota_project(self, name: str) -> str:
+        """The project that pays for a client's calls: a person's credentials have none."""
+        quota = self._found.quota_project
+        if not quota and self._found.person and name not in _BEFORE_PROJECT:
+            quota = self.target.project
+        return quota
+
     def _on_google(self, name: str, kind: Any, address: str = "") -> Any:
         from google.api_core.client_options import ClientOptions
 
-        if self._credentials is None:
-            self._credentials = find()
         options = ClientOptions()
-        quota = self._credentials.quota_project
-        if not quota and self._credentials.person and name not in _BEFORE_PROJECT:
-            quota = self.target.project
+        quota = self._quota_project(name)
         if quota:
             options.quota_project_id = quota
         if name in _REGIONAL:
             address = f"{self.target.region}-aiplatform.googleapis.com"
         if address:
             options.api_endpoint = address
-        return kind(credentials=self._credentials.google, client_options=options)
+        return kind(credentials=self._found.google, client_options=options)

@@ -7,7 +7,6 @@ Networking has no client at all: both are called as HTTP and JSON through google
 from collections.abc import Mapping
 from typing import Any
 
-from lib.cloud.credentials import Credentials
 from lib.cloud.errors import Situation, told
 from lib.cloud.operations import patiently
 from lib.cloud.target import Target
@@ -21,9 +20,12 @@ Values = dict[str, Any]
 
 
 class RestClient:
-    """HTTP calls of one API on one target; safe to use from several threads."""
+    """HTTP calls of one API on one target; safe to use from several threads.
 
-    def __init__(self, api: str, target: Target, credentials: Credentials | None) -> None:
+    ``credentials`` are those of ``google.auth``; the embedded cloud takes the target's token.
+    """
+
+    def __init__(self, api: str, target: Target, credentials: Any) -> None:
         self._target = target
         self._session = _session(target, credentials)
         where = target.rest if target.kind == "embedded" else _HOSTS[api]
@@ -86,14 +88,13 @@ def _error(response: Any) -> Exception:
     return exact
 
 
-def _session(target: Target, credentials: Credentials | None) -> Any:
+def _session(target: Target, credentials: Any) -> Any:
     import requests
 
     if target.kind == "google":
         from google.auth.transport.requests import AuthorizedSession
 
-        assert credentials is not None
-        return AuthorizedSession(credentials.google)  # type: ignore[no-untyped-call]
+        return AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
     target.authority()  # told here, where the remedy is known
     session = requests.Session()
     session.trust_env = False  # a proxy for the internet has no business on this machine

@@ -2,11 +2,14 @@
 
 import json
 
+import google.oauth2.credentials
 import pytest
+import requests
 
 from lib.cloud import credentials
+from lib.cloud.clients import Clients
 from lib.cloud.environment import Environment, Where, choose_target, detect
-from lib.cloud.errors import CredentialsMalformed, CredentialsMissing
+from lib.cloud.errors import CredentialsMalformed, CredentialsMissing, Situation
 from lib.cloud.target import Target
 from lib.errors import SettingsError
 
@@ -63,6 +66,28 @@ def test_credentials_of_a_file_are_named_and_never_shown(tmp_path):
     assert found.person
     assert "s3cret" not in repr(found)
     assert "r3fresh" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "person, own, pays",
+    [(True, "", "orchestra"), (True, "theirs", "theirs"), (False, "", None)],
+)
+def test_rest_calls_say_which_project_pays(monkeypatch, person, own, pays):
+    sent = []
+
+    def request(_session, *_, headers, **__):
+        sent.append(headers.get("x-goog-user-project"))
+        answer = requests.Response()
+        answer.status_code, answer._content = 200, b"{}"
+        return answer
+
+    monkeypatch.setattr(requests.Session, "request", request)
+    google_ones = google.oauth2.credentials.Credentials("token")
+    found = credentials.Credentials(google_ones, "ada", "a test", person, "", own)
+    clients = Clients(Target.google("orchestra"), found)
+    for api in ("compute", "servicenetworking"):
+        clients.rest(api).read("/", Situation("network", "orchestra", "google"))
+    assert sent == [pays, pays]
 
 
 @pytest.mark.parametrize("text", ["not json", "[]", "{}", '{"type": "service_account"}'])
