@@ -87,6 +87,13 @@ class Operations:
         told = self._store.fact(SCOPE, name)
         return Mishap(**json.loads(told)) if told else None
 
+    def require(self, name: str) -> OperationRow:
+        """The operation of that name; NOT_FOUND where there is none, or nobody is to know it."""
+        row = self._store.operation(name)
+        if row is None or self.lost(name):
+            raise errors.not_found(name, "Operation")
+        return row
+
     def lost(self, name: str) -> bool:
         """Whether nobody is to know the operation any more."""
         mishap = self.mishap(name)

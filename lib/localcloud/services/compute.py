@@ -324,10 +324,7 @@ class ComputeOperations(RestService):
 
     def Get(self, _call: Call, request: RestRequest) -> Any:
         """An operation as it is now."""
-        row = self.core.store.operation(self._name(request))
-        if row is None or self.core.operations.lost(row.name):
-            raise errors.not_found(self._name(request), "Operation")
-        return operation(row)
+        return operation(self.core.operations.require(self._name(request)))
 
     def Wait(self, call: Call, request: RestRequest) -> Any:
         """An operation once it is done, or as it is after a while."""

@@ -14,7 +14,6 @@ from lib.localcloud.core import SERVICES, Call, Core
 from lib.localcloud.locations import REGIONS
 from lib.localcloud.paging import read_token, write_token
 from lib.localcloud.service import Service
-from lib.localcloud.store import OperationRow
 
 
 class _Mixin(Service):
@@ -50,13 +49,7 @@ class OperationsService(_Mixin):
 
     def GetOperation(self, _call: Call, request: Any) -> Message:
         """An operation as it is now."""
-        return self.core.operations.message(self._known(request.name))
-
-    def _known(self, name: str) -> OperationRow:
-        row = self.core.store.operation(name)
-        if row is None or self.core.operations.lost(name):
-            raise errors.not_found(name, "Operation")
-        return row
+        return self.core.operations.message(self.core.operations.require(request.name))
 
     def subject(self, rpc: str, request: Any) -> str:
         """What the operation works on."""
@@ -65,7 +58,7 @@ class OperationsService(_Mixin):
 
     def WaitOperation(self, _call: Call, request: Any) -> Message:
         """An operation once it is done, or as it is after the timeout (at most 60 s)."""
-        self._known(request.name)
+        self.core.operations.require(request.name)
         seconds = request.timeout.ToTimedelta().total_seconds() or 60.0
         return self.core.operations.message(
             self.core.operations.wait(request.name, min(seconds, 60.0))
@@ -89,7 +82,7 @@ class OperationsService(_Mixin):
 
     def DeleteOperation(self, _call: Call, request: Any) -> Message:
         """Forget an operation that is done."""
-        row = self._known(request.name)
+        row = self.core.operations.require(request.name)
         if row.done is None:
             raise errors.failed_precondition(request.name, "the operation is under way")
         self.core.store.delete_operation(request.name)

@@ -93,9 +93,7 @@ class ServiceNetworking(RestService):
 
     def GetOperation(self, _call: Call, request: RestRequest) -> Any:
         """An operation as it is now."""
-        row = self.core.store.operation(f"operations/{request.values['operation']}")
-        if row is None or self.core.operations.lost(row.name):
-            raise errors.not_found(request.values["operation"], "Operation")
+        row = self.core.operations.require(f"operations/{request.values['operation']}")
         return _told(self.core.operations.message(row))
 
     def work(self, row: OperationRow) -> Finish:
