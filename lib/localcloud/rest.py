@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 from google.rpc import code_pb2
 
 from lib.localcloud import errors
@@ -27,6 +28,7 @@ from lib.localcloud.contract import Api, Method
 from lib.localcloud.core import REST_SERVICES, Core
 from lib.localcloud.dispatch import answer
 from lib.localcloud.service import Service
+from lib.localcloud.store import OperationRow
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +81,14 @@ class RestService(Service):
         return found
 
     def _check_enabled(self, request: Any) -> None:
-        project = self.core.project_id(request.values.get("project", ""))
-        if project is not None and not self.core.enabled(project, self.title):
-            number = self.core.project_number(project)
-            raise errors.service_disabled(self.title, project, number)
+        self.require_enabled(request.values.get("project", ""))
+
+    def failed(self, row: OperationRow, error: errors.RpcError) -> None:
+        """Nothing: all that an operation does is one write, at its end."""
+
+    def metadata(self, _row: OperationRow) -> Message | None:
+        """These APIs tell none."""
+        return empty_pb2.Empty()
 
 
 def _method(service: str, route: Route) -> Method:

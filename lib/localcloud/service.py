@@ -76,11 +76,13 @@ class Service:
             return
         name = _name_in(request)
         if name.startswith("projects/"):
-            project = self.core.project_id(name.split("/")[1])
-            if project is not None and not self.core.enabled(project, self.title):
-                raise errors.service_disabled(
-                    self.title, project, self.core.project_number(project)
-                )
+            self.require_enabled(name.split("/")[1])
+
+    def require_enabled(self, given: str) -> None:
+        """PERMISSION_DENIED where a project (id or number) has not enabled the API."""
+        project = self.core.project_id(given)
+        if project is not None and not self.core.enabled(project, self.title):
+            raise errors.service_disabled(self.title, project, self.core.project_number(project))
 
     # operations
 

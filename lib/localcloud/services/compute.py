@@ -165,13 +165,6 @@ class Compute(RestService):
         """Write what was inserted."""
         self.documents.save(name, document)
 
-    def failed(self, row: OperationRow, error: errors.RpcError) -> None:
-        """Nothing was written."""
-
-    def metadata(self, _row: OperationRow) -> Message | None:
-        """Compute's operations have none."""
-        return empty_pb2.Empty()
-
     def _accept(
         self, call: Call, request: RestRequest, name: str, document: Document
     ) -> OperationRow:

@@ -109,13 +109,6 @@ class ServiceNetworking(RestService):
 
         return finish
 
-    def failed(self, row: OperationRow, error: errors.RpcError) -> None:
-        """Nothing was written."""
-
-    def metadata(self, _row: OperationRow) -> Message | None:
-        """Of no interest to callers."""
-        return empty_pb2.Empty()
-
     def _begin(self, call: Call, request: RestRequest, name: str) -> Any:
         ranges = request.body.get("reservedPeeringRanges")
         if not isinstance(ranges, list) or not ranges:
@@ -156,9 +149,7 @@ class ServiceNetworking(RestService):
         if self.core.project_id(parts[1]) is None:
             raise errors.denied(f"servicenetworking.services.{verb}", given)
         call.require(f"servicenetworking.services.{verb}", self.name, f"projects/{parts[1]}")
-        if not self.core.enabled(parts[1], SERVICE):
-            number = self.core.project_number(parts[1])
-            raise errors.service_disabled(SERVICE, parts[1], number)
+        self.require_enabled(parts[1])
         networks: Any = self.core.service(NETWORKS)
         networks.documents.require(name)
         return name
