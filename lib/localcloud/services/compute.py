@@ -67,15 +67,13 @@ class Compute(RestService):
         region = request.values.get("region")
         if region is not None and region not in REGIONS:
             raise errors.not_found(f"projects/{request.values['project']}/regions/{region}")
-        return f"projects/{self.project(request)}/" + (f"regions/{region}" if region else "global")
+        return f"projects/{self.project(request)}/{_scope(request)}"
 
     def subject(self, rpc: str, request: Any) -> str:
         """The full name, also of what is to be inserted."""
         own = request.body.get("name", "") if rpc == "Insert" else request.values.get(self.variable)
         project = self.core.project_id(request.values.get("project", "")) or "-"
-        region = request.values.get("region")
-        scope = f"regions/{region}" if region else "global"
-        return f"projects/{project}/{scope}/{self.collection}/{own or '-'}"
+        return f"projects/{project}/{_scope(request)}/{self.collection}/{own or '-'}"
 
     def Get(self, call: Call, request: RestRequest) -> Any:
         """One document."""
@@ -137,14 +135,25 @@ class Compute(RestService):
         """What keeps a resource from being deleted."""
         yield from ()
 
+    def collection_of(self, service: str) -> "Compute":
+        """Another collection."""
+        found: Any = self.core.service(service)
+        assert isinstance(found, Compute)
+        return found
+
+    def within(self, network: str) -> Iterator[tuple[str, Document]]:
+        """What of this collection is in a network, with its full name."""
+        for name, document in self.documents.below(network.split("/")[1]):
+            if document["network"] == LINK + network:
+                yield name, document
+
     def network_of(self, document: Document) -> str:
         """The full name of a document's network, which must be there."""
         match = NETWORK.fullmatch(str(document.get("network", "")))
         if match is None:
             raise errors.invalid("network", f"'{document.get('network', '')}' is no network")
         name = self.core.canonical(match[1])
-        networks: Any = self.core.service(NETWORKS)
-        networks.documents.require(name)
+        self.collection_of(NETWORKS).documents.require(name)
         document["network"] = LINK + name
         return name
 
@@ -202,10 +211,8 @@ class Networks(Compute):
 
     def users(self, name: str) -> Iterator[str]:
         for service in (SUBNETWORKS, ADDRESSES):
-            found: Any = self.core.service(service)
-            for own, document in found.documents.below(name.split("/")[1]):
-                if document.get("network") == LINK + name:
-                    yield own
+            for own, _ in self.collection_of(service).within(name):
+                yield own
 
     def store_new(self, name: str, document: Document) -> None:
         super().store_new(name, document)
@@ -238,16 +245,16 @@ class Subnetworks(Compute):
         network = self.network_of(document)
         cidr = _range(document.get("ipCidrRange"))
         document["region"] = LINK + "/".join(name.split("/")[:4])
-        for other, there in self.documents.below(name.split("/")[1]):
-            if there["network"] == LINK + network and cidr.overlaps(_range(there["ipCidrRange"])):
+        for other, there in self.within(network):
+            if cidr.overlaps(_range(there["ipCidrRange"])):
                 raise errors.invalid("ipCidrRange", f"{cidr} overlaps with {other}")
 
     def users(self, name: str) -> Iterator[str]:
         document = self.documents.require(name)
-        networks: Any = self.core.service(NETWORKS)
-        network = networks.documents.find(document["network"].removeprefix(LINK))
+        own = document["network"].removeprefix(LINK)
+        network = self.collection_of(NETWORKS).documents.find(own)
         if network and network["autoCreateSubnetworks"]:
-            yield document["network"].removeprefix(LINK)
+            yield own
 
     def make(self, network: str, region: str, cidr: str) -> None:
         """A subnetwork of a network that makes its own."""
@@ -289,14 +296,10 @@ class GlobalAddresses(Compute):
         document |= {"address": str(free.network_address), "status": "RESERVED"}
 
     def _taken(self, network: str) -> Iterator[ipaddress.IPv4Network]:
-        project = network.split("/")[1]
-        subnetworks: Any = self.core.service(SUBNETWORKS)
-        for _, there in subnetworks.documents.below(project):
-            if there["network"] == LINK + network:
-                yield _range(there["ipCidrRange"])
-        for _, there in self.documents.below(project):
-            if there["network"] == LINK + network:
-                yield _range(f"{there['address']}/{there['prefixLength']}")
+        for _, there in self.collection_of(SUBNETWORKS).within(network):
+            yield _range(there["ipCidrRange"])
+        for _, there in self.within(network):
+            yield _range(f"{there['address']}/{there['prefixLength']}")
 
 
 class ComputeOperations(RestService):
@@ -325,10 +328,13 @@ class ComputeOperations(RestService):
         return operation(self.core.operations.wait(self._name(request), 20.0))
 
     def _name(self, request: RestRequest) -> str:
-        region = request.values.get("region")
-        scope = f"regions/{region}" if region else "global"
         own = request.values["operation"]
-        return f"projects/{self.project(request)}/{scope}/operations/{own}"
+        return f"projects/{self.project(request)}/{_scope(request)}/operations/{own}"
+
+
+def _scope(request: RestRequest) -> str:
+    region = request.values.get("region")
+    return f"regions/{region}" if region else "global"
 
 
 def operation(row: OperationRow) -> Document:
