@@ -98,6 +98,18 @@ class Server:
         return project
 
 
+def filled(value: Any, words: dict[str, str]) -> Any:
+    """A request of a table with the ids that it stands for."""
+    if isinstance(value, dict):
+        return {key: filled(inner, words) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [filled(inner, words) for inner in value]
+    if isinstance(value, str):
+        for word, meaning in words.items():
+            value = value.replace(word, meaning)
+    return value
+
+
 def code_of(call: Callable[[], Any]) -> str:
     """``OK`` or the canonical code of the error that a client raises."""
     try:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lib.localcloud import contract
-from tests.localcloud.conftest import CLIENTS, FAST, ORGANIZATION, Server, code_of
+from tests.localcloud.conftest import CLIENTS, FAST, ORGANIZATION, Server, code_of, filled
 
 NETWORK = "projects/{p}/global/networks/n"
 CLUSTER = {"network_config": {"network": NETWORK}, "initial_user": {"password": "secret"}}
@@ -176,7 +176,7 @@ CASES: list[tuple[str, str, dict[str, Any], str]] = [
 def cluster(cloud: Server, project: str) -> str:
     """The id of a cluster that exists."""
     parent = f"projects/{project}/locations/us-central1"
-    wanted = _filled(CLUSTER, {"{p}": project})
+    wanted = filled(CLUSTER, {"{p}": project})
     request = {"parent": parent, "cluster_id": "there", "cluster": wanted}
     cloud.client("alloydb").create_cluster(request=request).result(polling=FAST)
     return "there"
@@ -191,17 +191,6 @@ def clients(cloud: Server) -> Callable[[str], Any]:
     )
 
 
-def _filled(value: Any, words: dict[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _filled(inner, words) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_filled(inner, words) for inner in value]
-    if isinstance(value, str):
-        for word, meaning in words.items():
-            value = value.replace(word, meaning)
-    return value
-
-
 @pytest.mark.parametrize(
     "client, method, request_, code",
     CASES,
@@ -212,8 +201,8 @@ def test_code(
     client: str, method: str, request_: dict[str, Any], code: str,
 ) -> None:  # fmt: skip
     new = f"new-{uuid.uuid4().hex[:8]}"
-    filled = _filled(request_, {"{p}": project, "{c}": cluster, "{new}": new})
-    assert code_of(lambda: getattr(clients(client), method)(request=filled)) == code
+    request = filled(request_, {"{p}": project, "{c}": cluster, "{new}": new})
+    assert code_of(lambda: getattr(clients(client), method)(request=request)) == code
 
 
 @pytest.mark.parametrize("name", CLIENTS)

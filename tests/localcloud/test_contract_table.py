@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.localcloud.conftest import FAST, ORGANIZATION, Server, code_of
+from tests.localcloud.conftest import FAST, ORGANIZATION, Server, code_of, filled
 
 NOBODY = "user:nobody@example.com"
 LOCATION = "projects/{p}/locations/us-central1"
@@ -325,17 +325,6 @@ SPECIAL: list[Case] = [
 CASES = [case for row in ROWS for case in _standard(row)] + SPECIAL
 
 
-def _filled(value: Any, words: dict[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _filled(inner, words) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_filled(inner, words) for inner in value]
-    if isinstance(value, str):
-        for word, meaning in words.items():
-            value = value.replace(word, meaning)
-    return value
-
-
 @pytest.fixture(scope="module")
 def made(cloud: Server) -> str:
     """A project where one resource ``t`` of each kind is there."""
@@ -344,7 +333,7 @@ def made(cloud: Server) -> str:
     for row in ROWS:
         request = {"parent": row.parent, f"{row.thing}_id": "t", row.thing: row.body}
         create = getattr(cloud.client(row.client), f"create_{row.thing}")
-        create(request=_filled(request, words)).result(polling=FAST)
+        create(request=filled(request, words)).result(polling=FAST)
     parent = f"projects/{project}"
     cloud.client("secrets").create_secret(parent=parent, secret_id="t", secret=AUTOMATIC)
     cloud.client("accounts").create_service_account(name=parent, account_id="t-account")
@@ -375,7 +364,7 @@ def test_code(
 ) -> None:  # fmt: skip
     words = {"{p}": made, "{new}": f"new-{uuid.uuid4().hex[:8]}"}
     call = getattr(client_of(client, principal), method)
-    assert code_of(lambda: call(request=_filled(request_, words))) == code
+    assert code_of(lambda: call(request=filled(request_, words))) == code
 
 
 def test_every_method_that_the_migration_calls_is_in_the_table() -> None:
