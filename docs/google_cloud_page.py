@@ -14,6 +14,7 @@ from lib.cloud.cloud import Cloud  # noqa: E402
 from lib.cloud.permissions import required_permissions, role_for  # noqa: E402
 from lib.cloud.resource import Resource  # noqa: E402
 from lib.cloud.target import Target  # noqa: E402
+from lib.localcloud.service import Service  # noqa: E402
 from lib.orchestra.permissions import SERVICE_ACCOUNT_ROLES  # noqa: E402
 from lib.settings import Settings  # noqa: E402
 
@@ -157,7 +158,7 @@ def _unproven() -> Iterator[str]:
     package = importlib.import_module("lib.localcloud.services")
     for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         module = importlib.import_module(found.name)
-        if any(hasattr(each, "client") and each.__module__ == found.name
+        if any(issubclass(each, Service) and each.__module__ == found.name
                for each in vars(module).values() if isinstance(each, type)):  # fmt: skip
             if found.name.endswith(".mixins"):
                 continue

@@ -158,15 +158,21 @@ def _with_cluster(case: Case) -> list[Any]:
     return [*_project(case), case.cloud.workstation_cluster(s.project, s.network, s.workstations)]
 
 
+def _config(case: Case, **own: Any) -> Any:
+    return case.cloud.workstation_config(case.world.settings.project, _workstations(case, **own))
+
+
 def _with_config(case: Case) -> list[Any]:
-    s = case.world.settings
-    return [*_with_cluster(case), case.cloud.workstation_config(s.project, s.workstations)]
+    return [*_with_cluster(case), _config(case)]
+
+
+def _workstation(case: Case) -> Any:
+    own = _workstations(case, workstation=case.id)
+    return case.cloud.workstation(case.world.settings.project, own)
 
 
 def _with_workstation(case: Case) -> list[Any]:
-    s = case.world.settings
-    own = _workstations(case, workstation=case.id)
-    return [*_with_config(case), case.cloud.workstation(s.project, own)]
+    return [*_with_config(case), _workstation(case)]
 
 
 def _redis(case: Case) -> Any:
@@ -340,29 +346,19 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         "workstations/CreateWorkstationConfig",
         "workstations.workstationConfigs.create",
-        lambda c: c.cloud.workstation_config(
-            c.world.settings.project, _workstations(c, config=c.id)
-        ),
+        lambda c: _config(c, config=c.id),
         _with_cluster,
     ),
     Mutation(
         "workstations/UpdateWorkstationConfig",
         "workstations.workstationConfigs.update",
-        lambda c: c.cloud.workstation_config(
-            c.world.settings.project,
-            _workstations(c, config=c.id, machine_type="n1-standard-8", accelerator_count=1),
-        ),
-        lambda c: [
-            *_with_cluster(c),
-            c.cloud.workstation_config(c.world.settings.project, _workstations(c, config=c.id)),
-        ],
+        lambda c: _config(c, config=c.id, machine_type="n1-standard-8", accelerator_count=1),
+        lambda c: [*_with_cluster(c), _config(c, config=c.id)],
     ),
     Mutation(
         "workstations/CreateWorkstation",
         "workstations.workstations.create",
-        lambda c: c.cloud.workstation(
-            c.world.settings.project, _workstations(c, workstation=c.id)
-        ),
+        _workstation,
         _with_config,
     ),
     Mutation(
