@@ -148,7 +148,8 @@ def _unproven() -> Iterator[str]:
     yield (
         "No run against real Google has been made by this project's tests. The clients, requests, "
         "paths, fields and operation types are Google's own (read from the installed client "
-        "packages, which a test checks); behaviour follows Google's documentation and design "
+        "packages, which a test checks), but for Compute and Service Networking, which are called "
+        "by REST: those are written by hand; behaviour follows Google's documentation and design "
         "rules. Not compared: times, quotas, texts of errors, the order in which several errors "
         "of one request are told, organization policies, billing, delays until a newly enabled "
         "API or a newly granted role works, and the private connection of the network. Of each "
@@ -166,8 +167,8 @@ def _unproven() -> Iterator[str]:
             yield f"- {text}"
     yield ""
     yield (
-        "The contract table (`tests/localcloud/test_contract_table.py`) has every method that a "
-        "run calls with the code that Google documents for it; the "
+        "The contract table (`tests/localcloud/test_contract_table.py`) has every gRPC method that "
+        "a run calls with the code that Google documents for it; the "
         "[fault matrix](embedded-cloud.md#what-a-run-does-about-each-of-them) what a run does "
         "when such a call fails."
     )
