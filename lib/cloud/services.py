@@ -82,6 +82,7 @@ class EnabledServices(Converging[ServiceStates]):
         """Disable what this change enabled, unless something else has come to depend on it."""
         if self._protected and change.fields:
             raise CannotUndo(f"{self.subject} stay enabled in a protected environment.")
+        self._finish(journal)
         for each in reversed(change.fields):
             request = {"name": f"projects/{self.project}/services/{each.path}"}
             with told(self._situation):

@@ -59,6 +59,18 @@ def test_a_project_that_was_marked_for_deletion_is_restored(cloud, project, jour
     assert state.state.name == "ACTIVE"
 
 
+def test_undo_of_enabled_apis_waits_for_an_enabling_that_was_cut_off(cloud, project, journal):
+    converge(cloud.project(project))
+    action = cloud.services(project)
+    change = action.plan(action.observe())
+    journal.at_safe_point = lambda: 1 / ("operation" not in journal.values)
+    with pytest.raises(ZeroDivisionError):
+        action.apply(change, journal)
+    journal.at_safe_point = lambda: None
+    action.undo(change, journal)
+    assert not any(action.observe().enabled.values())
+
+
 def test_roles_are_granted_once_and_taken_back_alone(cloud, project, journal):
     converge(cloud.project(project))
     theirs = cloud.project_roles("user:bob@example.com", ["roles/viewer"])
