@@ -64,7 +64,7 @@ def move(source: Database, target: Database, *, verified: bool) -> None:
     """What the phases do to a database without roles; then, if asked, compare every row."""
     schema = SchemaOptions(jobs=JOBS, pg_dump=pg_dump_path())
     post_data = PostDataSchema(source, target, schema)
-    options = CopyOptions(workers=JOBS)
+    options = CopyOptions(workers=JOBS, cores=os.cpu_count())
     for action in (
         Extensions(source, target),
         PreDataSchema(source, target, schema),

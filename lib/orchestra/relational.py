@@ -101,6 +101,7 @@ class Relational:
             workers=self._workers,
             chunk_bytes=data.chunk_mb * 1024 * 1024,
             rate=int(data.rate_mb_per_second * 1_000_000),
+            cores=self._settings.alloydb.cpu_count,
             selection=self._selection,
         )
 

@@ -44,12 +44,14 @@ class CopyOptions:
 
     ``workers`` is the number of session pairs; ``chunk_bytes`` the most that one carries at a time;
     ``rate`` bounds bytes per second (0: unbounded);
+    ``cores`` are the target's, where they are known;
     ``refresh`` brings a copy that is complete up to date with the source once more.
     """
 
     workers: int = 2
     chunk_bytes: int = CHUNK_BYTES
     rate: int = 0
+    cores: int | None = None
     selection: Selection = ALL
     refresh: bool = False
 
@@ -285,8 +287,9 @@ class CopyRows:
         adopt_unchanged(snapshot, self.target, pairs, self.options.workers)
 
     def _finisher(self, journal: Journal) -> Finisher:
-        entries = self.post_data.indexes if self.post_data else dict
-        return Finisher(self.target, entries, self.options.workers, journal.safe_point)
+        builds = self.post_data.indexes if self.post_data else dict
+        options = self.options
+        return Finisher(self.target, builds, options.workers, journal.safe_point, options.cores)
 
     def _copy(
         self,

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 
 import psycopg
@@ -12,7 +13,7 @@ from psycopg import sql
 from lib.postgres import failures
 from lib.postgres.catalog import Table
 from lib.postgres.database import Connection, Database, connect
-from lib.postgres.dump import Entry
+from lib.postgres.keys import Build
 from lib.postgres.restore import Builder
 
 Identity = tuple[str, str]
@@ -21,27 +22,31 @@ Identity = tuple[str, str]
 class Finisher:
     """Finishes tables whose rows are in: builds their indexes, then gathers statistics.
 
-    ``entries`` gives, when first needed, the indexes and constraints of each table; ``jobs`` are
-    built at a time.  A failure is raised when the context ends, or when ``finish`` is next called.
+    ``builds`` gives, when first needed, the indexes and constraints of each table; ``jobs`` are
+    built at a time.  Where the target's ``cores`` are known, a build gets helpers of its own
+    (PostgreSQL's parallel workers) only for cores that neither a copy nor another build wants.
+    A failure is raised when the context ends, or when ``finish`` is next called.
     """
 
     def __init__(
         self,
         target: Database,
-        entries: Callable[[], dict[Identity, list[Entry]]],
+        builds: Callable[[], dict[Identity, list[Build]]],
         jobs: int,
         safe_point: Callable[[], None],
+        cores: int | None = None,
     ) -> None:
         self._target = target
-        self._entries = entries
         self._safe_point = safe_point
+        self._cores = cores
+        self._copying = jobs
         self._pool = ThreadPoolExecutor(jobs, thread_name_prefix="finish")
         self._sessions = ExitStack()
         self._own = threading.local()
         self._connections: list[Connection] = []
         self._running: list[Future[None]] = []
         self._mutex = threading.Lock()
-        self._planned = self._pool.submit(entries)
+        self._planned = self._pool.submit(builds)
 
     def __enter__(self) -> "Finisher":
         return self
@@ -76,6 +81,7 @@ class Finisher:
             self._running.append(self._pool.submit(work))
 
     def _wait(self) -> None:
+        self._copying = 0
         done = 0
         while done < len(self._running):
             self._running[done].result()
@@ -90,25 +96,41 @@ class Finisher:
                 connection.cancel_safe()
 
     def _begin(self, table: Table) -> None:
-        entries = sorted(self._planned.result().get(table.identity, []), key=_quick)
-        left = len(entries)
+        builds = sorted(self._planned.result().get(table.identity, []), key=_quick)
+        left = len(builds)
 
-        def build(entry: Entry) -> None:
+        def make(build: Build) -> None:
             nonlocal left
             self._safe_point()
-            self._session().make(entry)
+            session = self._session()
+            self._take_cores(session.connection)
+            session.make(build.entry)
             with self._mutex:
                 left -= 1
                 last = not left
             if last:
-                analyze(self._session().connection, [table])
+                self._end(table, builds)
 
-        for entry in entries[1:]:
-            self._submit(lambda entry=entry: build(entry))  # type: ignore[misc]
-        if entries:
-            build(entries[0])
+        for each in builds[1:]:
+            self._submit(partial(make, each))
+        if builds:
+            make(builds[0])
         else:
-            analyze(self._session().connection, [table])
+            self._end(table, builds)
+
+    def _end(self, table: Table, builds: Sequence[Build]) -> None:
+        session = self._session()
+        for each in builds:
+            if each.key:
+                session.make(each.key)
+        analyze(session.connection, [table])
+
+    def _take_cores(self, connection: Connection) -> None:
+        if self._cores is None:
+            return
+        with self._mutex:
+            wanted = self._copying + sum(not each.done() for each in self._running)
+        connection.execute(_HELPERS, [max(0, self._cores - wanted)])
 
     def _session(self) -> Builder:
         if not hasattr(self._own, "builder"):
@@ -122,18 +144,18 @@ class Finisher:
         return builder
 
 
-def _quick(entry: Entry) -> bool:
+def _quick(build: Build) -> bool:
     """B-trees take the least time: they come last, so that no long build is left at the end."""
-    return entry.type == "CONSTRAINT" or " USING btree " in entry.statements
+    return " USING btree " in build.entry.statements
 
 
-def by_table(source: Connection, entries: Iterable[Entry]) -> dict[Identity, list[Entry]]:
-    """The indexes and constraints among the entries, by the table that has them."""
+def by_table(source: Connection, builds: Iterable[Build]) -> dict[Identity, list[Build]]:
+    """What has to be built, by the table that has it."""
     owners = {oid: (schema, name) for oid, schema, name in source.execute(_OWNERS)}
-    found: dict[Identity, list[Entry]] = {}
-    for entry in entries:
-        if entry.type in ("INDEX", "CONSTRAINT") and entry.oid in owners:
-            found.setdefault(owners[entry.oid], []).append(entry)
+    found: dict[Identity, list[Build]] = {}
+    for build in builds:
+        if build.entry.oid in owners:
+            found.setdefault(owners[build.entry.oid], []).append(build)
     return found
 
 
@@ -156,6 +178,10 @@ def analyze_parents(connection: Connection) -> None:
         raise failures.working("Gathering statistics on the target", error) from error
 
 
+_HELPERS = """
+SELECT set_config(name, least(reset_val::int, %s)::text, false) FROM pg_settings
+ WHERE name = 'max_parallel_maintenance_workers'
+"""
 _OWNERS = """
 SELECT i.indexrelid::int8, n.nspname, c.relname FROM pg_index i JOIN pg_class c
     ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'

@@ -65,6 +65,13 @@ SELECT format('index %s.%s', n.nspname, c.relname), 'index', n.nspname, '', c.re
  WHERE relkind IN ('i', 'I') AND NOT relispartition
    AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = c.oid AND contype IN ('p','u','x'))
 UNION ALL
+-- A kill between the index of a key and the key leaves the index alone.
+SELECT format('constraint %s.%s %s', n.nspname, t.relname, c.relname), 'index', n.nspname, '',
+       c.relname, 4
+  FROM pg_index i JOIN pg_class c ON c.oid = indexrelid JOIN pg_class t ON t.oid = indrelid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE indisunique AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = c.oid)
+UNION ALL
 SELECT format('statistics %s.%s', n.nspname, stxname), 'statistics', n.nspname, '', stxname, 4
   FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = stxnamespace
  ORDER BY place

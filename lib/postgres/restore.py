@@ -12,8 +12,10 @@ from lib.postgres import failures
 from lib.postgres.database import Connection, Database, connect
 from lib.postgres.dump import Entry
 from lib.postgres.errors import RestoreFailed
+from lib.postgres.keys import Build
 
 DEADLOCK = "40P01"
+TAKEN = "55000"
 _THERE = ("42P07", "42710", "42P16")
 ATTEMPTS = 8
 QUIET = "SET search_path = ''; SET check_function_bodies = false; SET row_security = off"
@@ -39,14 +41,16 @@ def _turn(entry: Entry) -> int:
 def apart(
     target: Database,
     entries: Sequence[Entry],
+    builds: Sequence[Build],
     jobs: int,
     made: Callable[[Entry], None],
     safe_point: Callable[[], None],
 ) -> None:
     """Make the entries each in a transaction of its own, ``jobs`` at a time; tells each ``made``.
 
-    Indexes and constraints come first, then what is cheap, in the order of the dump, then foreign
-    keys, which read whole tables, and at last comments, grants and event triggers.
+    ``builds`` are the indexes and constraints among them: they come first, and keys on them; then
+    what is cheap, in the order of the dump, then foreign keys, which read whole tables, and at
+    last comments, grants and event triggers.
     """
 
     own = threading.local()
@@ -58,7 +62,7 @@ def apart(
         own.builder.make(entry)
         made(entry)
 
-    for stage, parallel in _stages(entries):
+    for stage, parallel in _stages(entries, builds):
         with (
             ExitStack() as sessions,
             ThreadPoolExecutor(jobs if parallel else 1, thread_name_prefix="schema") as pool,
@@ -72,13 +76,14 @@ def apart(
                 raise
 
 
-def _stages(entries: Sequence[Entry]) -> list[tuple[list[Entry], bool]]:
-    build = [each for each in entries if each.type in ("INDEX", "CONSTRAINT")]
+def _stages(entries: Sequence[Entry], builds: Sequence[Build]) -> list[tuple[list[Entry], bool]]:
+    indexes = [each.entry for each in builds]
+    on_indexes = [each.key for each in builds if each.key]
     keys = [each for each in entries if each.type == "FK CONSTRAINT"]
     last = [each for each in entries if each.type in _LAST]
-    taken = {each.id for each in (*build, *keys, *last)}
+    taken = {each.id for each in (*indexes, *keys, *last)}
     rest = [each for each in entries if each.id not in taken]
-    return [(build, True), (rest, False), (keys, True), (last, False)]
+    return [(indexes, True), (on_indexes, True), (rest, False), (keys, True), (last, False)]
 
 
 class Builder:
@@ -104,9 +109,16 @@ class Builder:
                 state = getattr(error.__cause__, "sqlstate", None)
                 if state in _THERE and entry.type in ("INDEX", "CONSTRAINT"):
                     return None
+                if state == TAKEN and self._has_key(entry):
+                    return None
                 if state != DEADLOCK or attempt == ATTEMPTS:
                     raise
         return None
+
+    def _has_key(self, entry: Entry) -> bool:
+        """Whether the index in question serves the key already."""
+        found = self.connection.execute(_KEY, [entry.schema, entry.name])
+        return entry.type == "CONSTRAINT" and found.fetchone() is not None
 
 
 def _make(connection: Connection, entry: Entry) -> None:
@@ -117,3 +129,10 @@ def _make(connection: Connection, entry: Entry) -> None:
         connection.execute(entry.statements.encode())
     except psycopg.Error as error:
         raise failures.working(f"Making {entry.title}", error, RestoreFailed) from error
+
+
+_KEY = """
+SELECT 1 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE k.contype IN ('p', 'u') AND n.nspname = %s AND format('%%s %%s', c.relname, k.conname) = %s
+"""

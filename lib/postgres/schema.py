@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,9 +13,10 @@ from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind, FieldChange
 from lib.engine.errors import CannotUndo
 from lib.errors import VerificationError
-from lib.postgres import dump, existing, obstacles, post_data_drops, restore
+from lib.postgres import dump, existing, keys, obstacles, post_data_drops, restore
 from lib.postgres.database import Connection, Database, connect
 from lib.postgres.dump import Entry
+from lib.postgres.keys import Build
 from lib.postgres.overlap import by_table
 from lib.postgres.selection import ALL, Selection
 
@@ -53,6 +54,9 @@ class _Section:
     options: SchemaOptions = SchemaOptions()
 
     _name: "Section" = "pre-data"
+    _observed: list[tuple[Entry, ...]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     @property
     def subject(self) -> str:
@@ -61,7 +65,8 @@ class _Section:
 
     def observe(self) -> SchemaState:
         """Which objects of the section the target has."""
-        entries = self._objects()
+        self._observed[:] = [self._entries()]
+        entries = tuple(entry for entry in self._observed[0] if entry.object)
         with self._sessions() as (source, target):
             made = existing.made(entries, source, target)
         missing = tuple(entry.title for entry in entries if entry.id not in made)
@@ -98,11 +103,9 @@ class _Section:
             not_ours = existing.left_out(entries, source, self.options.selection)
         return tuple(entry for entry in entries if entry.id not in not_ours)
 
-    def _objects(self) -> tuple[Entry, ...]:
-        return tuple(entry for entry in self._entries() if entry.object)
-
     def _missing(self) -> tuple[Entry, ...]:
-        entries = self._entries()
+        # What was observed is what was planned; a dump of many tables takes long.
+        entries = self._observed.pop() if self._observed else self._entries()
         with self._sessions() as (source, target):
             made = existing.made(entries, source, target)
         return tuple(
@@ -171,19 +174,21 @@ class PostDataSchema(_Section):
         """Create what is missing, several at a time; each object is there whole or not at all."""
         del change
         entries = self._missing()
-        done: list[Entry] = []
+        done: set[int] = set()
 
         def made(entry: Entry) -> None:
-            done.append(entry)
+            done.add(entry.id)
             journal.progress(self.subject, len(done), len(entries), "objects")
 
-        restore.apart(self.target, entries, self.options.jobs, made, journal.safe_point)
+        with connect(self.source) as source:
+            builds = keys.builds(source, entries)
+        restore.apart(self.target, entries, builds, self.options.jobs, made, journal.safe_point)
 
-    def indexes(self) -> dict[tuple[str, str], list[Entry]]:
+    def indexes(self) -> dict[tuple[str, str], list[Build]]:
         """The indexes and key constraints that are missing, by their table."""
         missing = self._missing()
         with connect(self.source) as source:
-            return by_table(source, missing)
+            return by_table(source, keys.builds(source, missing))
 
     def undo(self, change: Change, journal: Journal) -> None:
         """Drop the objects that this change created, all or none."""

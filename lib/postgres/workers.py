@@ -1,11 +1,12 @@
 """Workers that copy chunks: each is a thread with an event loop and two sessions of its own."""
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import uvloop
 
 from lib.postgres import failures
 from lib.postgres.catalog import Table
@@ -49,7 +50,7 @@ class Workers:
         if not count:
             return
         with ThreadPoolExecutor(count, thread_name_prefix="copy") as pool:
-            running = [pool.submit(asyncio.run, self._work(waiting)) for _ in range(count)]
+            running = [pool.submit(uvloop.run, self._work(waiting)) for _ in range(count)]
             errors = [error for each in running if (error := each.exception()) is not None]
         if errors:
             raise errors[0]
