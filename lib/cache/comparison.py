@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from lib.cache import payload, values
-from lib.cache.ahead import one_ahead
+from lib.cache.ahead import ahead
 from lib.cache.contents import contents
 from lib.cache.keyspace import Expiry, key_counts, measured, sizes, slices
 from lib.cache.server import Link, Server
@@ -133,7 +133,7 @@ def differences(
 def _ours(source: Server, target: Server, number: int, tolerance: int) -> Iterator[Difference]:
     with Pair(source, target, number, tolerance) as pair, Link(source, number) as scanned:
         found = (each for one in measured(scanned) for each in groups(one.keys, one.sizes))
-        for each in one_ahead(found, pair.ask, pair.judge):
+        for each in ahead(found, pair.ask, pair.judge):
             yield from each
 
 
@@ -151,7 +151,7 @@ def extra(source: Server, target: Server, number: int) -> Iterator[Difference]:
         def unknown(keys: list[bytes]) -> list[bytes]:
             return [k for k, e in zip(keys, here.receive(len(keys)), strict=True) if not e]
 
-        for keys in one_ahead((keys for _, keys in slices(scanned)), ask, unknown):
+        for keys in ahead((keys for _, keys in slices(scanned)), ask, unknown):
             still = there.batch(("EXISTS", key) for key in keys)
             for key, exists in zip(keys, still, strict=True):
                 if exists:

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import redis
 
 from lib.cache import values
-from lib.cache.ahead import one_ahead
+from lib.cache.ahead import ahead
 from lib.cache.comparison import Group, Pair, groups, refused, same
 from lib.cache.contents import Content, contents
 from lib.cache.errors import ExistingKeys
@@ -64,7 +64,7 @@ class _Load:
 class Mover:
     """Brings keys of one logical database to the target.
 
-    Two slices are under way at once: the source dumps one while the target restores another.
+    Several slices are under way at once: the source dumps one while the target restores another.
     Whatever needs more questions goes over connections of its own.
     """
 
@@ -86,8 +86,8 @@ class Mover:
     def moved(self, slices: Iterable[Slice]) -> Iterator[Slice]:
         """Each slice, once all of its keys are on the target."""
         loads = (load for each in slices for load in _loads(each))
-        dumped = one_ahead(loads, self._ask, self._prepare)
-        for load in one_ahead(dumped, self._send, self._finish):
+        dumped = ahead(loads, self._ask, self._prepare)
+        for load in ahead(dumped, self._send, self._finish):
             if load.ends is not None:
                 yield load.ends
 
