@@ -190,7 +190,10 @@ SELECT k.oid::int8, n.nspname, c.relname FROM pg_constraint k JOIN pg_class c ON
   JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind = 'r' AND k.contype IN ('p', 'u', 'x')
 """
+# Partitions that are foreign tables would be asked for on their own server.
 _PARENTS = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind = 'p' AND pg_has_role(c.relowner, 'USAGE')
+ WHERE c.relkind = 'p' AND pg_has_role(c.relowner, 'USAGE') AND NOT EXISTS (
+       SELECT FROM pg_partition_tree(c.oid) p JOIN pg_class l ON l.oid = p.relid
+        WHERE l.relkind = 'f')
 """
