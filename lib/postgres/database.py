@@ -27,10 +27,11 @@ SESSION: Mapping[str, str] = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "default_transaction_read_only": "off",
+    "row_security": "off",
     "client_min_messages": "warning",
     "jit": "off",
 }
-"""Settings of every session, so that a value has the same text on every server."""
+"""Settings of every session: a value has the same text on every server, and no row is hidden."""
 
 NEWER = ("idle_session_timeout", "transaction_timeout")
 """Limits that newer servers have, and that a long copy must not meet."""

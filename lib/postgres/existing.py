@@ -82,10 +82,12 @@ _CLASSES = (
     "pg_extension",
 )
 
+# Versions name transforms ("for x on language y") unlike each other.
 # A type's own array and row types have no entry, and what initdb made (below 16384) none either,
 # apart from the schema public.
 _OBJECTS = """
-SELECT '{0}'::regclass::oid::int8, o.oid::int8, i.type, i.identity
+SELECT '{0}'::regclass::oid::int8, o.oid::int8, i.type,
+       replace(i.identity, 'on language', 'language')
   FROM {0} o, pg_identify_object('{0}'::regclass, o.oid, 0) i WHERE o.oid >= {1}
 """
 _IDENTITIES = " UNION ALL ".join(

@@ -1,5 +1,8 @@
 """What the source holds that the target can't take, found before anything is changed."""
 
+import psycopg
+from psycopg import sql
+
 from lib.postgres.database import Connection, Database, connect, version
 from lib.postgres.errors import Obstacle
 
@@ -7,7 +10,15 @@ from lib.postgres.errors import Obstacle
 def refuse(source: Database, target: Database) -> None:
     """Raise one ``Obstacle`` that names everything the target can't take."""
     with connect(source) as old, connect(target) as new:
-        found = [*_versions(old, new), *_encodings(old, new), *_objects(old, new)]
+        found = [
+            *_versions(old, new),
+            *_encodings(old, new),
+            *_objects(old, new),
+            *_superuser(old, new),
+            *_features(old, new),
+            *_labels(old, new),
+            *_hidden_rows(old),
+        ]
     if found:
         raise Obstacle(
             "The target can't take all of the source:\n"
@@ -51,22 +62,113 @@ def _objects(old: Connection, new: Connection) -> list[tuple[str, str]]:
             for (name,) in old.execute(used)
             if name not in there
         )
-    superuser = new.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
-    if not (superuser and superuser[0]):
-        found.extend(
-            (
-                f"event trigger {name} needs a superuser, which the target's role is not",
-                "drop it on the source, or write it anew on the target",
-            )
-            for (name,) in old.execute(_EVENT_TRIGGERS)
-        )
     return found
 
 
-_EVENT_TRIGGERS = """
-SELECT evtname FROM pg_event_trigger e WHERE NOT EXISTS (SELECT FROM pg_depend d
- WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid AND d.deptype = 'e')
+def _superuser(old: Connection, new: Connection) -> list[tuple[str, str]]:
+    row = new.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+    if row and row[0]:
+        return []
+    return [
+        (
+            f"{what} needs a superuser, which the target's role is not",
+            "drop it on the source, or write it anew without such rights",
+        )
+        for (what,) in old.execute(_FOR_SUPERUSERS)
+    ]
+
+
+def _features(old: Connection, new: Connection) -> list[tuple[str, str]]:
+    """What a server has only if it was built with it."""
+    found = []
+    for used, asked, what, remedy in _FEATURES:
+        names = [name for (name,) in old.execute(used)]
+        if names and not _answers(new, asked):
+            told = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            found.append((f"the target is built without {what}, which {told} need", remedy))
+    return found
+
+
+def _answers(connection: Connection, asked: str) -> bool:
+    try:
+        row = connection.execute(asked.encode()).fetchone()
+    except psycopg.errors.FeatureNotSupported:
+        return False
+    return bool(row and row[0])
+
+
+def _labels(old: Connection, new: Connection) -> list[tuple[str, str]]:
+    """Security labels whose provider the target has not loaded."""
+    found = []
+    for (provider,) in old.execute("SELECT DISTINCT provider FROM pg_seclabels").fetchall():
+        # There is no list of providers; no schema has this name, so that nothing is labelled.
+        statement = sql.SQL("SECURITY LABEL FOR {} ON SCHEMA {} IS NULL")
+        try:
+            new.execute(statement.format(sql.Identifier(provider), sql.Identifier("pg_ no")))
+        except psycopg.errors.InvalidParameterValue:
+            remedy = "load the provider on the target, or remove the labels on the source"
+            found.append((f"security label provider {provider} is not loaded", remedy))
+        except psycopg.Error:
+            continue
+    return found
+
+
+def _hidden_rows(old: Connection) -> list[tuple[str, str]]:
+    return [
+        (
+            f"row security hides rows of {name} from the source's role",
+            "connect to the source as a role with BYPASSRLS, or as the table's owner where it is"
+            " not forced",
+        )
+        for (name,) in old.execute(_HIDDEN)
+    ]
+
+
+_HIDDEN = """
+SELECT c.oid::regclass::text FROM pg_class c
+ WHERE c.relkind IN ('r', 'p') AND c.relrowsecurity AND row_security_active(c.oid) ORDER BY 1
 """
+_FOR_SUPERUSERS = """
+SELECT pg_describe_object(o.class, o.oid, 0) FROM (
+      SELECT 'pg_event_trigger'::regclass, oid FROM pg_event_trigger
+UNION ALL SELECT 'pg_proc'::regclass, p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+           WHERE NOT l.lanpltrusted AND p.prokind <> 'a' OR p.proleakproof
+UNION ALL SELECT 'pg_opclass'::regclass, oid FROM pg_opclass
+UNION ALL SELECT 'pg_ts_parser'::regclass, oid FROM pg_ts_parser
+UNION ALL SELECT 'pg_ts_template'::regclass, oid FROM pg_ts_template
+UNION ALL SELECT 'pg_am'::regclass, oid FROM pg_am
+UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid FROM pg_foreign_data_wrapper
+UNION ALL SELECT 'pg_cast'::regclass, oid FROM pg_cast WHERE castmethod = 'b'
+UNION ALL SELECT 'pg_proc'::regclass, aggfnoid FROM pg_aggregate
+           WHERE aggtranstype = 'internal'::regtype
+) o(class, oid) WHERE o.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend d
+ WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e') ORDER BY 1
+"""
+_FEATURES = (
+    (
+        "SELECT 'collation ' || collname FROM pg_collation"
+        " WHERE oid >= 16384 AND collprovider = 'i' ORDER BY 1",
+        "SELECT EXISTS (SELECT FROM pg_collation WHERE collname LIKE '%-x-icu')",
+        "ICU",
+        "define these collations by libc or the built-in provider, or take a target with ICU",
+    ),
+    (
+        "SELECT DISTINCT 'column ' || c.oid::regclass || '.' || a.attname FROM pg_attribute a"
+        " JOIN pg_class c ON c.oid = a.attrelid WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p')"
+        " AND to_jsonb(a) ->> 'attcompression' = 'l' ORDER BY 1",
+        "SELECT enumvals && '{lz4}' FROM pg_settings WHERE name = 'default_toast_compression'",
+        "LZ4",
+        "ALTER TABLE ... ALTER COLUMN ... SET COMPRESSION default on the source",
+    ),
+    (
+        "SELECT DISTINCT 'column ' || c.oid::regclass || '.' || a.attname FROM pg_attribute a"
+        " JOIN pg_class c ON c.oid = a.attrelid WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p')"
+        " AND a.atttypid IN ('xml'::regtype, 'xml[]'::regtype) ORDER BY 1",
+        "SELECT '<a/>'::xml IS NOT NULL",
+        "XML",
+        "change these columns to text, or take a target with libxml",
+    ),
+)
 _KINDS = (
     (
         "SELECT DISTINCT l.lanname FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang"

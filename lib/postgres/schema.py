@@ -13,7 +13,15 @@ from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind, FieldChange
 from lib.engine.errors import CannotUndo
 from lib.errors import VerificationError
-from lib.postgres import dump, existing, keys, obstacles, post_data_drops, restore
+from lib.postgres import (
+    dump,
+    existing,
+    keys,
+    left_behind,
+    obstacles,
+    post_data_drops,
+    restore,
+)
 from lib.postgres.database import Connection, Database, connect
 from lib.postgres.dump import Entry
 from lib.postgres.keys import Build
@@ -130,7 +138,7 @@ class PreDataSchema(_Section):
     def plan(self, observed: SchemaState | None) -> Change:
         """The objects to create; raises ``Obstacle`` for what the target can't take."""
         obstacles.refuse(self.source, self.target)
-        return self._plan(observed)
+        return replace(self._plan(observed), reason=left_behind.describe(self.source))
 
     def apply(self, change: Change, journal: Journal) -> None:
         """Create what is missing."""

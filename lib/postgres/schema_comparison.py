@@ -5,12 +5,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.postgres import dump, existing
+from lib.postgres import dialects, dump, existing
 from lib.postgres.database import Database, connect, version
 from lib.postgres.dump import Entry
 from lib.postgres.selection import ALL, Selection
-
-_QUALIFIER = re.compile(r'(?:"(?:[^"]|"")+"|\b[^\W\d]\w*)\.(?=["\w])')
 
 _NOT_NULL = re.compile(r'\bCONSTRAINT (?:"(?:[^"]|"")+"|\S+) NOT NULL\b')
 
@@ -39,13 +37,14 @@ def compare_schema(
 
     One pg_dump describes both sides.  Extensions, vector indexes, foreign keys to tables
     left out and names of NOT NULL are no part of it.  Statements of one object may stand in any
-    order; between servers of different versions, views are compared without qualifiers.
+    order; between servers of different versions, the texts that both would write are compared.
     """
     mine = _described(source, selection, pg_dump, owners)
     theirs = _described(target, selection, pg_dump, owners)
     with connect(source) as old, connect(target) as new:
         if version(old) != version(new):
-            mine, theirs = _unqualified(mine), _unqualified(theirs)
+            oldest = min(version(old), version(new))
+            mine, theirs = _common(mine, oldest), _common(theirs, oldest)
     return tuple(
         SchemaDifference(title, mine.get(title), theirs.get(title))
         for title in sorted(mine if additions else mine.keys() | theirs.keys())
@@ -60,12 +59,9 @@ def _only_more_grants(title: str, mine: str, theirs: str | None) -> bool:
     return is_grants and set(mine.splitlines()) <= set((theirs or "").splitlines())
 
 
-def _unqualified(described: dict[str, str]) -> dict[str, str]:
-    """Views without the qualifiers of columns, which versions of PostgreSQL write differently."""
-    return {
-        title: _QUALIFIER.sub("", text) if "view " in title else text
-        for title, text in described.items()
-    }
+def _common(described: dict[str, str], oldest: int) -> dict[str, str]:
+    told = {title: dialects.common(title, text, oldest) for title, text in described.items()}
+    return {title: text for title, text in told.items() if text}
 
 
 def _described(

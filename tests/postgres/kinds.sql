@@ -3,11 +3,11 @@
 -- probe: constraints
 select conname, pg_get_constraintdef(o.oid), convalidated, condeferrable, condeferred, contype =
     'c' and connoinherit from pg_constraint o where connamespace =
-    current_schema()::regnamespace order by 1, 2;
+    current_schema()::regnamespace and contype <> 'n' and conparentid = 0 order by 1, 2;
 
 -- probe: columns
 select c.relname, a.attname, format_type(atttypid, atttypmod), attnotnull, attislocal,
-    attinhcount::int, attidentity, attgenerated, attstattarget, attstorage, attoptions from
+    attinhcount::int, attidentity, attgenerated, nullif(attstattarget, -1), attstorage, attoptions from
     pg_attribute a join pg_class c on c.oid = attrelid where relnamespace =
     current_schema()::regnamespace and relkind in ('r', 'p') and attnum > 0 and not attisdropped
     order by 1, 2;
@@ -19,7 +19,8 @@ select c.relname, pg_get_indexdef(c.oid), reloptions, indisvalid, indisclustered
 
 -- probe: triggers
 select tgname, tgenabled, pg_get_triggerdef(t.oid) from pg_trigger t join pg_class c on c.oid =
-    tgrelid where relnamespace = current_schema()::regnamespace and not tgisinternal order by 1,
+    tgrelid where relnamespace = current_schema()::regnamespace and not tgisinternal and (not relispartition
+    or tgname = 'own') order by 1,
     3;
 
 -- probe: relations
@@ -84,7 +85,7 @@ insert into t values (1, '{1,2,3}', '{4,5}', (1, 'x')), (2, '{9}', null, null);
 -- shown by
 select typname, format_type(typbasetype, typtypmod), typnotnull, (select
     array_agg(pg_get_constraintdef(c.oid) order by conname) from pg_constraint c where contypid
-    = t.oid) from pg_type t where typnamespace = current_schema()::regnamespace and typtype =
+    = t.oid and contype = 'c') from pg_type t where typnamespace = current_schema()::regnamespace and typtype =
     'd' order by 1;
 
 -- kind: generated and identity columns
@@ -160,7 +161,7 @@ alter table t enable always rule tell;
 comment on rule tell on t is 'tells';
 insert into v values (1), (2);
 -- shown by
-select rulename, ev_enabled, pg_get_ruledef(r.oid), obj_description(r.oid, 'pg_rewrite') from
+select rulename, ev_enabled, ev_type, is_instead, obj_description(r.oid, 'pg_rewrite') from
     pg_rewrite r join pg_class c on c.oid = ev_class where relnamespace =
     current_schema()::regnamespace order by c.relname, 1;
 
@@ -434,7 +435,7 @@ alter table t owner to kind_group;
 -- shown by
 select c.relname, (select array_agg(format('%s %s %s %s', grantor::regrole, case grantee when 0
     then '-' else grantee::regrole::text end, privilege_type, is_grantable) order by 1) from
-    aclexplode(relacl)), relowner::regrole::text, (select array_agg(defaclacl::text order by 1)
+    aclexplode(relacl) where privilege_type <> 'MAINTAIN'), relowner::regrole::text, (select array_agg(defaclacl::text order by 1)
     from pg_default_acl where defaclrole::regrole::text like 'kind%') from pg_class c where
     relnamespace = current_schema()::regnamespace order by 1;
 
