@@ -33,7 +33,7 @@ BRISK = Polling(initial=0.02, maximum=0.25, deadline=300.0, call=30.0, patience=
 class Target:
     """A target; ``endpoint``, ``ca`` (path of a PEM file) and ``token`` only for the embedded.
 
-    ``rest`` is where the embedded one serves the APIs that have no gRPC.
+    ``rest`` is where the embedded one serves JSON, which we need for the APIs without gRPC.
     """
 
     kind: Literal["google", "embedded"]

@@ -8,6 +8,17 @@ from pathlib import Path
 from lib.errors import MigrationError
 from lib.localcloud import faults_command, lifecycle
 
+OWN_CLIENTS = """\
+Serve in the background, or find what serves; tells where, the authority's certificate and the
+owner's token.  Google's clients need these three and nothing else:
+
+  gRPC  client_options={"api_endpoint": ENDPOINT}, credentials=Credentials(TOKEN),
+        with GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=CA in the environment
+  REST  client_options={"api_endpoint": "https://" + REST}, transport="rest", the same credentials,
+        with REQUESTS_CA_BUNDLE=CA in the environment
+  curl  --cacert CA -H "Authorization: Bearer TOKEN" https://REST/v3/projects/PROJECT
+"""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; expected failures are told on standard error with exit code 1."""
@@ -32,7 +43,10 @@ def _parser() -> argparse.ArgumentParser:
                          help="of gRPC; the next one is that of REST (default 8443)")  # fmt: skip
     parser = argparse.ArgumentParser(prog="python -m lib.localcloud", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("start", parents=[common, serving], help="serve in the background")
+    commands.add_parser(
+        "start", parents=[common, serving], help="serve in the background",
+        formatter_class=argparse.RawDescriptionHelpFormatter, description=OWN_CLIENTS,
+    )  # fmt: skip
     commands.add_parser("serve", parents=[common, serving], help="serve in the foreground")
     commands.add_parser("status", parents=[common], help="what runs where")
     commands.add_parser("stop", parents=[common], help="stop the server and its instances")
@@ -82,6 +96,7 @@ def _start(options: argparse.Namespace, state: Path) -> int:
         print(lifecycle.as_json(serving))
     else:
         print(f"embedded Google Cloud on {serving.endpoint} (process {serving.pid})")
+        print(f"  REST      https://{serving.rest}")
         print(f"  authority {serving.ca}\n  token     {serving.token}\n  state     {serving.state}")
     return 0
 

@@ -2,7 +2,7 @@
 
 proto-plus clients register no service descriptors, so methods come from the transport's stubs,
 the types of operations from the source of ``client.py``, resource names from the path functions
-and field rules from the documentation of the messages.
+field rules from the documentation of the messages and HTTP rules from the REST base classes.
 """
 
 import ast
@@ -22,6 +22,7 @@ RULE = re.compile(
     r"^ {8}(\w+) \([^\n]*?(?:\n {12}[^\n]*?)?\):\n\s+(Required|Output only|Immutable)\.", re.M
 )
 PATTERN = re.compile(r'"((?:\w+/\{\w+\}/?)+[\w/]*)"')
+VARIABLE = re.compile(r"\{([\w.]+)(?:=([^}]*))?\}")
 MIXINS = (
     "google.longrunning.Operations",
     "google.cloud.location.Locations",
@@ -67,6 +68,29 @@ class FieldRules:
     required: frozenset[str]
     output_only: frozenset[str]
     immutable: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How one RPC is called: a verb and a path template, and the field that is the body.
+
+    ``body`` is ``*`` where the whole request is, empty where there is none.
+    """
+
+    rpc: str
+    verb: str
+    template: str
+    body: str = ""
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields in the path, as ``cluster.name``."""
+        return [match[1] for match in VARIABLE.finditer(self.template)]
+
+    @property
+    def custom(self) -> bool:
+        """Whether the path ends with a verb of its own, as ``:setIamPolicy``."""
+        return ":" in self.template.rpartition("}")[2]
 
 
 class _Recorder:
@@ -163,6 +187,24 @@ def _patterns(client_class: Any) -> dict[str, str]:
             if match:
                 found[name.removesuffix("_path")] = match[1]
     return found
+
+
+@cache
+def rules(module: str, service: str) -> tuple[Rule, ...]:
+    """The rules in a client's REST base class, mixins too; none where it has no such class."""
+    try:
+        loaded: Any = importlib.import_module(f"{module}.transports.rest_base")
+    except ModuleNotFoundError as error:
+        if error.name != f"{module}.transports.rest_base":
+            raise
+        return ()
+    base = getattr(loaded, f"_Base{service}RestTransport")
+    return tuple(
+        Rule(name.removeprefix("_Base"), each["method"].upper(), each["uri"], each.get("body", ""))
+        for name, nested in inspect.getmembers(base, inspect.isclass)
+        if name.startswith("_Base") and hasattr(nested, "_get_http_options")
+        for each in nested._get_http_options()
+    )
 
 
 @cache

@@ -31,7 +31,7 @@ CHECKOUT: Final = Path(__file__).resolve().parents[2]
 class Serving:
     """Where a server serves and how to get in; ``token`` is its owner's bearer token.
 
-    ``rest`` is where the APIs answer that have no gRPC.
+    ``rest`` is where the APIs answer in JSON, ``endpoint`` where they do in gRPC.
     """
 
     endpoint: str

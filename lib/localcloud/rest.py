@@ -1,4 +1,4 @@
-"""The REST face: HTTP and JSON over TLS, for APIs that speak nothing else.
+"""The REST face: HTTP and JSON over TLS, for all APIs; some speak nothing else.
 
 It stands beside the gRPC port with the same authority, identities, faults and counts.
 """
@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,7 +22,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 
-from lib.localcloud import errors
+from lib.localcloud import errors, transcoding
 from lib.localcloud.certificates import Pair
 from lib.localcloud.contract import Api, Method
 from lib.localcloud.core import REST_SERVICES, Core
@@ -32,7 +32,7 @@ from lib.localcloud.store import OperationRow
 
 log = logging.getLogger(__name__)
 
-LARGEST_BODY: Final = 1 << 20
+LARGEST_BODY: Final = 64 << 20
 HTTP: Final = {
     "INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400,
     "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "NOT_FOUND": 404, "ALREADY_EXISTS": 409,
@@ -102,7 +102,7 @@ def _expression(template: str) -> re.Pattern[str]:
 
 
 class Face:
-    """Serves the REST services on a port of its own."""
+    """Serves all services as JSON on a port of its own."""
 
     def __init__(self, core: Core, host: str, port: int, pair: Pair) -> None:
         handler = type("Handler", (_Handler,), {"core": core})
@@ -142,7 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
         size = int(self.headers.get("Content-Length", "0"))
         if size > LARGEST_BODY:
             self.close_connection = True
-            self._reply(413, {})
+            told = f"Request payload size exceeds the limit: {LARGEST_BODY} bytes."
+            self._reply(*_told(errors.invalid("body", told)))
             return
         content = self.rfile.read(size)
         try:
@@ -152,22 +153,27 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._reply(200, response)
 
-    do_GET = do_POST = do_PATCH = do_DELETE = _serve
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 
     def _answer(self, content: bytes) -> Any:
         url = urlsplit(self.path)
-        for name in REST_SERVICES:
-            service: Any = self.core.service(name)
-            for route in service.routes:
-                match = _expression(route.template).fullmatch(url.path)
-                if match and route.verb == self.command:
-                    values = {**dict(parse_qsl(url.query)), **match.groupdict()}
-                    return answer(
-                        self.core, service, service.api.methods[route.rpc],
-                        partial(_request, values, content),
-                        self.headers.get("Authorization", ""), self._cut,
-                    )  # fmt: skip
-        raise errors.not_found(url.path, "Path")
+        own = _routed(self.core, self.command, url.path)
+        if own is not None:
+            service, route, values = own
+            told = {**dict(parse_qsl(url.query)), **values}
+            return self._ask(
+                service, service.api.methods[route.rpc], partial(_request, told, content)
+            )
+        target = transcoding.find(self.core, self.command, url.path)
+        if target is None:
+            raise errors.not_found(url.path, "Path")
+        numbers = transcoding.form(url.query)
+        read = partial(transcoding.decode, target, url.query, content)
+        return transcoding.encode(self._ask(target.service, target.method, read), numbers)
+
+    def _ask(self, service: Service, method: Method, read: Callable[[], Any]) -> Any:
+        header = self.headers.get("Authorization", "")
+        return answer(self.core, service, method, read, header, self._cut)
 
     def _cut(self) -> None:
         self.close_connection = True
@@ -188,18 +194,19 @@ class _Handler(BaseHTTPRequestHandler):
         """Requests are told where they are answered."""
 
 
+def _routed(core: Core, verb: str, path: str) -> tuple[Service, Route, dict[str, str]] | None:
+    """The route of an API without gRPC, and what its path says."""
+    for name in REST_SERVICES:
+        service: Any = core.service(name)
+        for route in service.routes:
+            match = _expression(route.template).fullmatch(path)
+            if match and route.verb == verb:
+                return service, route, match.groupdict()
+    return None
+
+
 def _request(values: Mapping[str, str], content: bytes) -> RestRequest:
-    return RestRequest(values, _body(content))
-
-
-def _body(content: bytes) -> Mapping[str, Any]:
-    try:
-        body = json.loads(content or b"{}")
-    except ValueError as error:
-        raise errors.invalid("body", "the body is no JSON") from error
-    if not isinstance(body, dict):
-        raise errors.invalid("body", "the body is no JSON object")
-    return body
+    return RestRequest(values, transcoding.loaded(content))
 
 
 def _told(error: errors.RpcError) -> tuple[int, dict[str, Any]]:

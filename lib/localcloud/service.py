@@ -21,6 +21,8 @@ class Service:
     client: ClassVar[tuple[str, str]]
     title: ClassVar[str] = ""
     kinds: ClassVar[Sequence[type[Kind]]] = ()
+    http: ClassVar[Sequence[contract.Rule]] = ()
+    """How the RPCs are called by HTTP, for a client that does not tell it."""
 
     def __init__(self, core: Core) -> None:
         self.core = core
@@ -46,6 +48,10 @@ class Service:
             if rpc == f"Create{kind.name}" and own_id:
                 name = f"{name}/{kind.collection}/{own_id}"
         return self.core.canonical(name)
+
+    def rules(self) -> Sequence[contract.Rule]:
+        """How the RPCs are called by HTTP and JSON."""
+        return self.http or contract.rules(*self.client)
 
     def method(self, rpc: str) -> contract.Method | None:
         """The RPC as the client knows it, or None where the API does not have it."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 import pytest
+import requests
 from google.api_core import exceptions
 from google.api_core.operation import polling
 
@@ -128,6 +129,22 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.start()
     yield server
     server.command("reset", "--yes")
+
+
+@pytest.fixture
+def http(cloud: Server) -> Callable[..., tuple[int, Any]]:
+    """HTTP with the owner's token; the status and the JSON."""
+    about = cloud.start()
+
+    def call(verb: str, path: str, token: str = "", **options: Any) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {token or about['token']}"}
+        url = f"https://{about['rest']}{path}"
+        answer = requests.request(
+            verb, url, headers=headers, verify=about["ca"], timeout=20, **options
+        )
+        return answer.status_code, answer.json()
+
+    return call
 
 
 @pytest.fixture

@@ -147,22 +147,6 @@ def test_what_google_refuses(compute: Any, project: str, call: Any, kind: Any) -
         call(compute, project)
 
 
-@pytest.fixture
-def http(cloud: Server) -> Callable[..., Any]:
-    """HTTP with the owner's token; the status and the JSON."""
-    about = cloud.start()
-
-    def call(verb: str, path: str, token: str = "", **options: Any) -> tuple[int, Any]:
-        headers = {"Authorization": f"Bearer {token or about['token']}"}
-        url = f"https://{about['rest']}{path}"
-        answer = requests.request(
-            verb, url, headers=headers, verify=about["ca"], timeout=20, **options
-        )
-        return answer.status_code, answer.json()
-
-    return call
-
-
 def test_a_connection_is_by_project_number_and_needs_its_ranges(
     cloud: Server, http: Any, project: str
 ) -> None:

@@ -9,11 +9,13 @@ from google.protobuf import empty_pb2
 from google.protobuf.message import Message
 
 from lib.localcloud import errors, filters, masks
+from lib.localcloud.contract import Rule
 from lib.localcloud.core import Call
 from lib.localcloud.kind import Kind
 from lib.localcloud.service import Service
 
 PROJECT = "projects/{project}"
+ACCOUNT = "projects/*/serviceAccounts/*"
 
 
 class ServiceAccountKind(Kind):
@@ -29,6 +31,16 @@ class ServiceAccounts(Service):
     client = ("google.cloud.iam_admin_v1.services.iam", "IAM")
     title = "iam.googleapis.com"
     kinds = (ServiceAccountKind,)
+    http = (
+        Rule("CreateServiceAccount", "POST", "/v1/{name=projects/*}/serviceAccounts", "*"),
+        Rule("ListServiceAccounts", "GET", "/v1/{name=projects/*}/serviceAccounts"),
+        Rule("GetServiceAccount", "GET", f"/v1/{{name={ACCOUNT}}}"),
+        Rule("PatchServiceAccount", "PATCH", f"/v1/{{service_account.name={ACCOUNT}}}", "*"),
+        Rule("DeleteServiceAccount", "DELETE", f"/v1/{{name={ACCOUNT}}}"),
+        Rule("GetIamPolicy", "POST", f"/v1/{{resource={ACCOUNT}}}:getIamPolicy"),
+        Rule("SetIamPolicy", "POST", f"/v1/{{resource={ACCOUNT}}}:setIamPolicy", "*"),
+        Rule("TestIamPermissions", "POST", f"/v1/{{resource={ACCOUNT}}}:testIamPermissions", "*"),
+    )
 
     @property
     def accounts(self) -> Kind:

@@ -38,7 +38,6 @@ class ServiceNetworking(RestService):
         Route("POST", PATH, "CreateConnection", operation=True),
         Route("PATCH", f"{PATH}/-", "UpdateConnection", operation=True),
         Route("POST", f"{PATH}/{{connection}}", "DeleteConnection", operation=True),
-        Route("GET", "/v1/operations/{operation}", "GetOperation"),
     )
 
     def __init__(self, core: Core) -> None:
@@ -46,11 +45,8 @@ class ServiceNetworking(RestService):
         self.documents = Documents(self, "Connection")
         self.of_kind = {"Connection": self.documents}  # type: ignore[dict-item]
 
-    def subject(self, rpc: str, request: Any) -> str:
+    def subject(self, _rpc: str, request: Any) -> str:
         """The network."""
-        if rpc == "GetOperation":
-            row = self.core.store.operation(f"operations/{request.values['operation']}")
-            return row.target if row is not None else ""
         return self.core.canonical(self._given(request))
 
     def ListConnections(self, call: Call, request: RestRequest) -> Any:
@@ -90,11 +86,6 @@ class ServiceNetworking(RestService):
                         + row.name,
                     )
         return self._accept(call, name, {})
-
-    def GetOperation(self, _call: Call, request: RestRequest) -> Any:
-        """An operation as it is now."""
-        row = self.core.operations.require(f"operations/{request.values['operation']}")
-        return _told(self.core.operations.message(row))
 
     def work(self, row: OperationRow) -> Finish:
         """One write."""
