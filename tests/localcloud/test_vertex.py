@@ -1,8 +1,5 @@
 """Vertex AI vector search through Google's clients: made, deployed, filled, searched, refused."""
 
-import os
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -168,31 +165,3 @@ def test_wrong_vectors_and_searches_are_refused(cloud: Server, parent: str, endp
     stranger = cloud.client("match", principal="user:nobody@example.com")
     asked = _query(endpoint, "strict")
     assert code_of(lambda: stranger.find_neighbors(asked)) == "PERMISSION_DENIED"
-
-
-HIGH_LEVEL = """
-import sys
-from google.cloud import aiplatform
-from google.oauth2.credentials import Credentials
-
-endpoint, token, project, name, deployed = sys.argv[1:]
-aiplatform.init(project=project, location="us-central1", api_endpoint=endpoint,
-                credentials=Credentials(token))
-found = aiplatform.MatchingEngineIndexEndpoint(name)
-(answers,) = found.find_neighbors(
-    deployed_index_id=deployed, queries=[[1.0] * 8], num_neighbors=3)
-print([each.id for each in answers])
-"""
-
-
-def test_the_high_level_package_searches_too(cloud: Server, parent: str, endpoint: Any) -> None:
-    _made(cloud, parent, endpoint, "high_level", "SQUARED_L2_DISTANCE")
-    about = cloud.start()
-    done = subprocess.run(
-        [sys.executable, "-c", HIGH_LEVEL, about["endpoint"], about["token"],
-         parent.split("/")[1], endpoint.name, "high_level"],
-        env={**os.environ, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": about["ca"]},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    nearest = np.argsort(((VECTORS - 1) ** 2).sum(1))[:3]
-    assert done.stdout.strip() == str([f"p{n}" for n in nearest]), done.stderr[-800:]
