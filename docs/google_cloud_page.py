@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import pkgutil
 import sys
 from collections.abc import Iterator
@@ -17,8 +18,11 @@ from lib.cloud.target import Target  # noqa: E402
 from lib.localcloud.service import Service  # noqa: E402
 from lib.orchestra.permissions import SERVICE_ACCOUNT_ROLES  # noqa: E402
 from lib.settings import Settings  # noqa: E402
+from tests.localcloud.scenarios import SCENARIOS  # noqa: E402
+from tests.localcloud.test_contract_table import CASES  # noqa: E402
 
 HEAD = DOCS / "google-cloud.head.md"
+RECORDINGS = DOCS.parent / "tests" / "localcloud" / "recordings"
 S = Settings()
 OTHER_CALLS = {
     "missing_permissions": "Projects.TestIamPermissions; Organizations.TestIamPermissions",
@@ -166,9 +170,42 @@ def _unproven() -> Iterator[str]:
             text = " ".join((module.__doc__ or "").split()).replace("``", "`")
             yield f"- {text}"
     yield ""
+    yield from _compared()
+    yield ""
     yield (
         "The contract table (`tests/localcloud/test_contract_table.py`) has every gRPC method that "
         "a run calls with the code that Google documents for it; the "
         "[fault matrix](embedded-cloud.md#what-a-run-does-about-each-of-them) what a run does "
         "when such a call fails."
+    )
+
+
+def _compared() -> Iterator[str]:
+    """The scenarios that can be played on Google, and what they have been compared with."""
+    yield (
+        "Whoever has a project can compare: `tox -e conformance -- --project ID` asks Google and "
+        "the embedded cloud the same and prints where they differ "
+        "([how](embedded-cloud.md#compared-with-google)). What it asks, and the recordings of "
+        "Google that came of it (`tests/localcloud/recordings`):"
+    )
+    yield ""
+    yield "| scenario | calls | on Google it makes | compared with Google |"
+    yield "| --- | --- | --- | --- |"
+    kept = [json.loads(each.read_text()) for each in sorted(RECORDINGS.glob("*.json"))]
+    for name, scenario in SCENARIOS.items():
+        found = [
+            f"{each['date']}, {sum(1 for record in each['records'] if record['scenario'] == name)}"
+            for each in kept
+            if each["cloud"] == "google" and name in {r["scenario"] for r in each["records"]}
+        ]
+        told = "; ".join(f"{each} calls" for each in found) or "never"
+        yield f"| {name} | {len(scenario.steps)} | {scenario.costs} | {told} |"
+    asked = {(step.client, step.method) for each in SCENARIOS.values() for step in each.steps}
+    missing = sorted({f"{client}.{method}" for client, method, *_ in CASES
+                      if (client, method) not in asked})  # fmt: skip
+    yield ""
+    yield (
+        "No scenario has Compute and Service Networking, and of the other calls of a run not "
+        + ", ".join(f"`{each}`" for each in missing)
+        + "."
     )

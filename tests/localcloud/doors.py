@@ -31,6 +31,9 @@ REGIONAL = {"indexes", "index_endpoints"}
 REFUSED_BY_THE_CLIENT = "REFUSED_BY_THE_CLIENT"
 """What a REST client does with a name that fits no path: it never asks."""
 
+TOOK_TOO_LONG = "TOOK_TOO_LONG"
+"""A call or an operation that we stopped waiting for."""
+
 Values = dict[str, Any]
 
 
@@ -158,6 +161,8 @@ class Door:
             return self._told(answer)
         except exceptions.GoogleAPICallError as error:
             return _failed(error)
+        except (exceptions.RetryError, TimeoutError) as error:
+            return Answer(TOOK_TOO_LONG, message=str(error))
         except ValueError as error:
             if self.name != "rest" or "HTTP binding" not in str(error):
                 raise

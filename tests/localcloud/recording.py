@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ OWN = {
 """Fields whose values are a cloud's own business; that they are there is compared."""
 
 PATTERNS = (
+    (re.compile(r"\b[\w.+-]+@[\w.-]+\b"), "{email}"),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)"), "{time}"),
     (re.compile(r"operations/[\w.-]+"), "operations/{operation}"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "{uuid}"),
@@ -46,18 +47,26 @@ class Record:
         return f"{self.scenario}: {self.step}"
 
 
-Making = Callable[[Step, Values], None]
-"""Called with a step that makes something, and the call's words, before it is made."""
+class Watcher:
+    """Is told of each step before it is taken and after it was; this one takes no notice."""
+
+    def begins(self, step: Step, words: dict[str, str]) -> None:
+        """Before a step."""
+
+    def ends(self, step: Step, words: dict[str, str]) -> None:
+        """After a step that was accepted; ``words`` has what it was remembered as."""
 
 
 def play(
-    scenario: Scenario, door: Door, words: dict[str, str], making: Making, stranger: bool = True
-) -> Iterator[Record]:
+    scenario: Scenario, door: Door, words: dict[str, str], watcher: Watcher | None = None,
+    stranger: bool = True,
+) -> Iterator[Record]:  # fmt: skip
     """Take the steps in order; those after one that failed go on with what there is."""
+    watcher = watcher or Watcher()
     words = dict(words)
     for step in steps_of(scenario):
         reason = _reason_to_skip(step, door, words, stranger)
-        answer = Answer(SKIPPED, message=reason) if reason else _taken(step, door, words, making)
+        answer = Answer(SKIPPED, message=reason) if reason else _taken(step, door, words, watcher)
         found = _own(asdict(answer), words)
         problems = [] if reason else list(_problems(step, answer, found, words))
         call = f"{step.client}.{step.method}"
@@ -69,23 +78,23 @@ def _reason_to_skip(step: Step, door: Door, words: dict[str, str], stranger: boo
         return f"Google's client has no {door.name} transport"
     if step.who and not stranger:
         return "no credentials of somebody without roles were given"
+    if step.given and words.get(step.given[0]) != step.given[1]:
+        return f"{step.given[0]} is {words.get(step.given[0])}, not {step.given[1]}"
     asked = json.dumps([filled(step.request, words), step.at and words.get(step.at)], default=repr)
     missing = re.search(r"\{[a-z_-]+\}", asked)
     return f"{missing[0]} was not learned in an earlier step" if missing else ""
 
 
-def _taken(step: Step, door: Door, words: dict[str, str], making: Making) -> Answer:
+def _taken(step: Step, door: Door, words: dict[str, str], watcher: Watcher) -> Answer:
     request = filled(step.request, words)
-    if step.unmake:
-        making(step, words)
+    watcher.begins(step, words)
     answer = door.call(step.client, step.method, request, step.who, words.get(step.at, ""))
     if answer.code == "OK":
         words |= {
             f"{{{word}}}": str(answer.response.get(name, ""))
             for word, name in step.remember.items()
         }
-        if step.unmake:  # the names that the server chose are known now
-            making(step, words)
+        watcher.ends(step, words)
     if answer.operation:
         words["{operation}"] = answer.operation
     return answer

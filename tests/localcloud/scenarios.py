@@ -88,7 +88,7 @@ def _projects() -> Iterator[Step]:
     yield Step("project: get what is deleted softly", c, "get_project", {"name": name},
                shows={"state": "DELETE_REQUESTED"})  # fmt: skip
     yield Step("project: undelete", c, "undelete_project", {"name": name},
-               shows={"state": "ACTIVE"})  # fmt: skip
+               shows={"state": "ACTIVE"}, unmake=("delete_project", {"name": name}))  # fmt: skip
     yield Step("project: delete again", c, "delete_project", {"name": name})
 
 
@@ -101,17 +101,22 @@ def _usage() -> Iterator[Step]:
     yield Step("service: enable, missing project", c, "enable_service",
                {"name": "projects/{absent}/services/dns.googleapis.com"},
                "PERMISSION_DENIED")  # fmt: skip
-    yield Step("service: enable", c, "enable_service", {"name": one})
-    yield Step("operation: get", c, "get_operation", {"name": "{operation}"}, shows={"done": True})
+    unused = ("{dns}", "DISABLED")  # somebody may need it: then it is left as it is
+    yield Step("service: state before", c, "get_service", {"name": one},
+               remember={"dns": "state"})  # fmt: skip
+    yield Step("service: enable", c, "enable_service", {"name": one}, given=unused,
+               unmake=("disable_service", {"name": one}))  # fmt: skip
+    yield Step("operation: get", c, "get_operation", {"name": "{operation}"},
+               shows={"done": True}, given=unused)  # fmt: skip
     yield Step("service: get", c, "get_service", {"name": one}, shows={"state": "ENABLED"})
     yield Step("service: get several", c, "batch_get_services", {"parent": P, "names": [one]})
     yield Step("service: enable none", c, "batch_enable_services", {"parent": P},
                "INVALID_ARGUMENT")  # fmt: skip
     yield Step("service: get, denied", c, "get_service", {"name": one}, "PERMISSION_DENIED",
                who=STRANGER)  # fmt: skip
-    yield Step("service: disable", c, "disable_service", {"name": one})
+    yield Step("service: disable", c, "disable_service", {"name": one}, given=unused)
     yield Step("service: disable again", c, "disable_service", {"name": one},
-               "FAILED_PRECONDITION")  # fmt: skip
+               "FAILED_PRECONDITION", given=unused)  # fmt: skip
 
 
 def _accounts() -> Iterator[Step]:
@@ -281,27 +286,27 @@ SCENARIOS: dict[str, Scenario] = {
     each.name: each
     for each in (
         Scenario("secrets", tuple(ROWS["secrets"].steps()), ("secretmanager",),
-                 "two secrets and one version for seconds: within the free tier"),
+                 "two secrets and one version for seconds: nothing"),
         Scenario("usage", tuple(_usage()), (),
-                 "nothing; enables and disables the Cloud DNS API, which nothing else of the "
-                 "project may use"),
+                 "nothing; enables and disables Cloud DNS where the project does not use it"),
         Scenario("accounts", tuple(_accounts()), ("iam",), "nothing; one service account"),
         Scenario("projects", tuple(_projects()), (),
                  "nothing; one project, whose id is gone for 30 days and which counts against the "
                  "quota of projects until then",
                  "an organization where projects may be made"),
         Scenario("redis", tuple(ROWS["redis"].steps()), ("redis",),
-                 "one BASIC instance of 1 GB, for about a quarter of an hour"),
+                 "one BASIC instance of 1 GB, for about a quarter of an hour: cents"),
         Scenario("run", tuple(ROWS["run"].steps()), ("run",),
-                 "one service that nobody calls: as good as nothing"),
+                 "one service that nobody calls: nothing"),
         Scenario("vertex", tuple(_vertex()), ("aiplatform",),
                  "two tiny indexes, two endpoints, one deployed index (a node of the default "
-                 "machine), for an hour or two"),
+                 "machine), for an hour or two: less than a dollar"),
         Scenario("alloydb", tuple(ROWS["alloydb"].steps()), ("alloydb",),
-                 "one cluster with a primary instance of 2 vCPUs, for about half an hour",
+                 "one cluster with a primary instance of 2 vCPUs, for about half an hour: less "
+                 "than a dollar",
                  "a network with private services access"),
         Scenario("workstations", tuple(ROWS["workstations"].steps()), ("workstations",),
                  "one cluster (its control plane is billed by the hour), one e2-standard-4 "
-                 "workstation that runs for minutes, its disk; about an hour"),
+                 "workstation that runs for minutes, its disk; about an hour: about a dollar"),
     )
 }  # fmt: skip

@@ -21,8 +21,9 @@ class Step:
 
     ``shows`` is a part of the response, ``items`` how many of this run's things a list has,
     ``remember`` fields of the response by the word they are kept under.  ``unmake`` is the call
-    that takes back what this one makes, ``who`` somebody without any role, ``at`` the word of an
-    address of its own.
+    that takes back what this one makes, ``find`` the list that has it where its name is not known
+    yet; ``who`` is somebody without any role, ``at`` the word of an address of its own; ``given`` a
+    word and the value without which the step is not taken.
     """
 
     about: str
@@ -34,8 +35,10 @@ class Step:
     items: int | None = None
     remember: dict[str, str] = field(default_factory=dict)
     unmake: tuple[str, Values] | None = None
+    find: tuple[str, Values] | None = None
     who: str = ""
     at: str = ""
+    given: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,13 +138,18 @@ class Row:
     def _made(self) -> Iterator[Step]:
         known = {self.thing: "name"} if self.numbered else {}
         yield self._step("create", "create", self._create(), remember=known,
-                         unmake=(f"delete_{self.thing}", {"name": self.name}))  # fmt: skip
+                         unmake=(f"delete_{self.thing}", {"name": self.name}),
+                         find=self._found())  # fmt: skip
         if not self.numbered:
             yield self._step("create, duplicate", "create", self._create(), "ALREADY_EXISTS")
         yield self._step("get", "get", {"name": self.name},
                          remember={"etag": "etag"} if self.etags else {})  # fmt: skip
         yield self._step("get, denied", "get", {"name": self.name}, "PERMISSION_DENIED",
                          who=STRANGER)  # fmt: skip
+
+    def _found(self) -> tuple[str, Values] | None:
+        asked = {"parent": self.parent, "filter": "labels.run={id}"}
+        return (f"list_{self._plural}", asked) if self.numbered else None
 
     def _listed(self) -> Iterator[Step]:
         if self.two:
@@ -151,7 +159,7 @@ class Row:
                 second, known = f"{{{self.thing}-b}}", {f"{self.thing}-b": "name"}
             unmake = (f"delete_{self.thing}", {"name": second})
             yield self._step("create another", "create", self._create("b"), remember=known,
-                             unmake=unmake)  # fmt: skip
+                             unmake=unmake, find=self._found())  # fmt: skip
             one = {"parent": self.parent, "page_size": 1}
             yield self._step("list by pages of one", "list", one, items=2)
             yield self._step("delete the other", "delete", {"name": second})
