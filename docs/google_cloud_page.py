@@ -205,7 +205,7 @@ def _compared() -> Iterator[str]:
                       if (client, method) not in asked})  # fmt: skip
     yield ""
     yield (
-        "No scenario has Compute and Service Networking, and of the other calls of a run not "
+        "No scenario has Service Networking, and of the other calls of a run not "
         + ", ".join(f"`{each}`" for each in missing)
         + "."
     )

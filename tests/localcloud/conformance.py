@@ -243,7 +243,7 @@ def _words(
     owner = "/".join(host.split("/")[:2])
     return {
         "{p}": project, "{l}": f"projects/{project}/locations/{region}", "{id}": f"run-{own}",
-        "{word}": f"run_{own}", "{absent}": ABSENT,
+        "{word}": f"run_{own}", "{absent}": ABSENT, "{region}": region,
         "{l-absent}": f"projects/{ABSENT}/locations/{region}", "{network}": host,
         "{subnetwork}": f"{owner}/regions/{region}/subnetworks/{subnetwork}",
     }  # fmt: skip

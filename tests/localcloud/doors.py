@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import grpc
 from google.api_core import exceptions
 from google.api_core.client_options import ClientOptions
+from google.api_core.extended_operation import ExtendedOperation
 from google.api_core.operation import Operation, polling
 from google.api_core.operation_async import AsyncOperation
 from google.oauth2.credentials import Credentials
@@ -26,6 +27,15 @@ from google.protobuf.json_format import MessageToDict
 from tests.localcloud.conftest import CLIENTS
 
 DOORS = ("grpc", "grpc_asyncio", "rest")
+COMPUTE = {
+    "networks": ("compute_v1", "networks", "Networks"),
+    "subnetworks": ("compute_v1", "subnetworks", "Subnetworks"),
+    "addresses": ("compute_v1", "global_addresses", "GlobalAddresses"),
+    "global_operations": ("compute_v1", "global_operations", "GlobalOperations"),
+    "region_operations": ("compute_v1", "region_operations", "RegionOperations"),
+}
+"""Clients that have REST alone, which then is what the synchronous door uses."""
+
 NO_REST = {"accounts"}
 REGIONAL = {"indexes", "index_endpoints"}
 REFUSED_BY_THE_CLIENT = "REFUSED_BY_THE_CLIENT"
@@ -90,7 +100,7 @@ class Embedded:
         """A client; every address is the cloud's own."""
         token = self.stranger if who else self.about["token"]
         kind, transports = _classes(name, door)
-        if door == "rest":
+        if door == "rest" or name in COMPUTE:
             options = ClientOptions(api_endpoint=f"https://{self.about['rest']}")
             return kind(transport="rest", credentials=Credentials(token), client_options=options)
         credentials = grpc.composite_channel_credentials(
@@ -123,13 +133,14 @@ class Google:
             options.api_endpoint = at or f"{self.region}-aiplatform.googleapis.com"
         kind, _ = _classes(name, door)
         return kind(
-            transport=door, client_options=options,
+            transport="rest" if name in COMPUTE else door, client_options=options,
             credentials=self.other if who else self.credentials,
         )  # fmt: skip
 
 
 def _classes(name: str, door: str) -> tuple[Any, Any]:
-    package, service, kind = CLIENTS[name]
+    package, service, kind = {**CLIENTS, **COMPUTE}[name]
+    door = "rest" if name in COMPUTE else door
     module = importlib.import_module(f"google.cloud.{package}.services.{service}")
     transports = importlib.import_module(f"{module.__name__}.transports")
     stem = {"grpc": "Grpc", "grpc_asyncio": "GrpcAsyncIO", "rest": "Rest"}[door]
@@ -148,7 +159,8 @@ class Door:
 
     def serves(self, client: str) -> bool:
         """Whether Google's client has this transport."""
-        return self.name != "rest" or client not in NO_REST
+        none = {"rest": NO_REST, "grpc_asyncio": COMPUTE}
+        return client not in none.get(self.name, ())
 
     def call(
         self, client: str, method: str, request: Values, who: str = "", at: str = ""
@@ -158,6 +170,8 @@ class Door:
             if self._runner is not None:
                 return self._runner.run(self._called_async(client, method, request, who, at))
             answer = getattr(self._client(client, who, at), method)(request=request)
+            if isinstance(answer, ExtendedOperation):
+                return self._computed(answer.name, request, who)
             return self._told(answer)
         except exceptions.GoogleAPICallError as error:
             return _failed(error)
@@ -193,6 +207,19 @@ class Door:
         if hasattr(answer, "pages"):
             return Answer("OK", pages=[plain(page) for page in answer.pages])
         return Answer("OK", plain(answer))
+
+    def _computed(self, operation: str, request: Values, who: str) -> Answer:
+        """What an operation of Compute came to; those that hold results know no other address."""
+        where = {key: request[key] for key in ("project", "region") if key in request}
+        client = self._client("region_operations" if "region" in where else "global_operations",
+                              who, "")  # fmt: skip
+        end = time.monotonic() + self.place.seconds
+        while time.monotonic() < end:
+            told = client.wait(request={**where, "operation": operation})
+            if told.status.name == "DONE":
+                code = told.error.errors[0].code if told.error.errors else "OK"
+                return Answer(code, plain(told), message=told.http_error_message)
+        return Answer(TOOK_TOO_LONG)
 
     async def _called_async(self, client: str, method: str, request: Values, who: str, at: str,
                             ) -> Answer:  # fmt: skip

@@ -16,7 +16,8 @@ OWN = {
     "etag": "{etag}", "uid": "{uid}", "uniqueId": "{number}", "oauth2ClientId": "{number}",
     "projectNumber": "{number}", "host": "{address}", "uri": "{address}", "urls": "{address}",
     "publicEndpointDomainName": "{address}", "controlPlaneIp": "{address}",
-    "ipAddress": "{address}", "statusMessage": "{text}", "satisfiesPzs": "{flag}",
+    "ipAddress": "{address}", "fingerprint": "{etag}",
+    "statusMessage": "{text}", "satisfiesPzs": "{flag}",
 }  # fmt: skip
 """Fields whose values are a cloud's own business; that they are there is compared."""
 

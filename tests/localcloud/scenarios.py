@@ -145,6 +145,48 @@ def _accounts() -> Iterator[Step]:
                "NOT_FOUND")  # fmt: skip
 
 
+def _networks() -> Iterator[Step]:
+    project, name = {"project": "{p}"}, {"project": "{p}", "network": "{id}-a"}
+    insert = {**project, "network_resource": {"name": "{id}-a", "auto_create_subnetworks": False}}
+    n, bad = "networks", "INVALID_ARGUMENT"
+    yield Step("network: get, not found", n, "get", {**project, "network": "{id}-none"},
+               "NOT_FOUND")  # fmt: skip
+    yield Step("network: insert, malformed name", n, "insert",
+               {**project, "network_resource": {"name": "Not A Name"}}, bad)  # fmt: skip
+    yield Step("network: insert, missing project", n, "insert",
+               {**insert, "project": "{absent}"}, "PERMISSION_DENIED")  # fmt: skip
+    yield Step("network: insert, denied", n, "insert", insert, "PERMISSION_DENIED", who=STRANGER)
+    yield Step("network: insert", n, "insert", insert, unmake=("delete", name))
+    yield Step("network: insert, duplicate", n, "insert", insert, "ALREADY_EXISTS")
+    yield Step("network: get", n, "get", name, shows={"name": "{id}-a"},
+               remember={"network-link": "selfLink"})  # fmt: skip
+    yield Step("network: list", n, "list", project, items=1)
+    yield Step("network: list, malformed size", n, "list", {**project, "max_results": 10000}, bad)
+    where = {"project": "{p}", "region": "{region}"}
+    part = {"name": "{id}-s", "network": "{network-link}", "ip_cidr_range": "10.20.0.0/24"}
+    yield Step("subnetwork: insert, malformed range", "subnetworks", "insert",
+               {**where, "subnetwork_resource": {**part, "ip_cidr_range": "10.20.0.1/24"}},
+               bad)  # fmt: skip
+    yield Step("subnetwork: insert", "subnetworks", "insert",
+               {**where, "subnetwork_resource": part},
+               unmake=("delete", {**where, "subnetwork": "{id}-s"}))  # fmt: skip
+    yield Step("subnetwork: insert, range taken", "subnetworks", "insert",
+               {**where, "subnetwork_resource": {**part, "name": "{id}-t"}}, bad)  # fmt: skip
+    given = {"name": "{id}-r", "network": "{network-link}", "purpose": "VPC_PEERING",
+             "address_type": "INTERNAL", "prefix_length": 24}  # fmt: skip
+    one = {**project, "address": "{id}-r"}
+    yield Step("range: insert, prefix too long", "addresses", "insert",
+               {**project, "address_resource": {**given, "prefix_length": 31}}, bad)  # fmt: skip
+    yield Step("range: insert", "addresses", "insert", {**project, "address_resource": given},
+               unmake=("delete", one))  # fmt: skip
+    yield Step("range: get", "addresses", "get", one, shows={"status": "RESERVED"})
+    yield Step("network: delete while it is used", n, "delete", name, bad)
+    yield Step("range: delete", "addresses", "delete", one)
+    yield Step("subnetwork: delete", "subnetworks", "delete", {**where, "subnetwork": "{id}-s"})
+    yield Step("network: delete", n, "delete", name)
+    yield Step("network: delete, not found", n, "delete", name, "NOT_FOUND")
+
+
 def _alloydb() -> Row:
     cluster = "{l}/clusters/{id}-a"
     instance = Row(
@@ -294,6 +336,8 @@ SCENARIOS: dict[str, Scenario] = {
                  "nothing; one project, whose id is gone for 30 days and which counts against the "
                  "quota of projects until then",
                  "an organization where projects may be made"),
+        Scenario("networks", tuple(_networks()), ("compute",),
+                 "nothing; one network with a subnetwork and a range of addresses"),
         Scenario("redis", tuple(ROWS["redis"].steps()), ("redis",),
                  "one BASIC instance of 1 GB, for about a quarter of an hour: cents"),
         Scenario("run", tuple(ROWS["run"].steps()), ("run",),

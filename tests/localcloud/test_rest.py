@@ -83,6 +83,22 @@ def test_googles_client_makes_reads_lists_and_deletes(compute: Any, project: str
         networks.get(project=project, network=name)
 
 
+def test_lists_come_in_pages_and_unfiltered(compute: Any, project: str) -> None:
+    regions = {"project": project, "region": "us-central1"}
+    begun = compute("Networks").insert(
+        project=project, network_resource={"name": _name(), "auto_create_subnetworks": True}
+    )
+    _await(compute, project, begun)
+    one = compute("Subnetworks").list(request={**regions, "max_results": 1})
+    pages = [len(page.items) for page in one.pages]
+    assert pages == [1] * len(list(compute("Subnetworks").list(request=regions)))
+    assert len(pages) >= 2
+    with pytest.raises(exceptions.BadRequest):
+        compute("Networks").list(request={"project": project, "max_results": 501})
+    with pytest.raises(exceptions.MethodNotImplemented):
+        compute("Networks").list(request={"project": project, "filter": "name = a"})
+
+
 def test_a_repeated_request_id_begins_nothing_twice(compute: Any, project: str) -> None:
     request = {"project": project, "network_resource": {"name": _name()},
                "request_id": str(uuid.uuid4())}  # fmt: skip

@@ -33,7 +33,8 @@ def words_of(project: str) -> dict[str, str]:
     own, location = uuid.uuid4().hex[:8], f"projects/{project}/locations/us-central1"
     return {
         "{p}": project, "{l}": location, "{id}": f"run-{own}", "{word}": f"run_{own}",
-        "{absent}": "no-such-project-here", "{organization}": ORGANIZATION,
+        "{absent}": "no-such-project-here", "{region}": "us-central1",
+        "{organization}": ORGANIZATION,
         "{l-absent}": location.replace(project, "no-such-project-here"),
         "{network}": f"projects/{project}/global/networks/default",
         "{subnetwork}": f"projects/{project}/regions/us-central1/subnetworks/default",

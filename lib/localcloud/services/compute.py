@@ -21,6 +21,7 @@ from lib.localcloud.core import Call, Core
 from lib.localcloud.documents import Document, Documents
 from lib.localcloud.locations import REGIONS
 from lib.localcloud.operations import Finish
+from lib.localcloud.paging import read_token, write_token
 from lib.localcloud.rest import HTTP, RestRequest, RestService, Route
 from lib.localcloud.store import OperationRow
 
@@ -33,6 +34,7 @@ NETWORK: Final = re.compile(
 NETWORKS: Final = "google.cloud.compute.v1.Networks"
 SUBNETWORKS: Final = "google.cloud.compute.v1.Subnetworks"
 ADDRESSES: Final = "google.cloud.compute.v1.GlobalAddresses"
+LARGEST_PAGE: Final = 500
 AUTOMATIC: Final = ipaddress.ip_network("10.128.0.0/9")
 GIVEN: Final = ipaddress.ip_network("10.0.0.0/9")
 
@@ -82,12 +84,23 @@ class Compute(RestService):
         return self.documents.require(name)
 
     def List(self, call: Call, request: RestRequest) -> Any:
-        """All of a project's scope, on one page."""
+        """Those of a project's scope."""
         self._require(call, request, "list")
         below = f"{self.scope(request)}/{self.collection}/"
+        if request.values.get("filter"):
+            raise errors.unimplemented("the embedded cloud filters no lists of Compute")
+        size = request.values.get("maxResults", str(LARGEST_PAGE))
+        if not re.fullmatch(r"\d{1,3}", size) or not 1 <= int(size) <= LARGEST_PAGE:
+            raise errors.invalid("maxResults", f"'{size}' is not 1 to {LARGEST_PAGE}")
+        after = read_token(request.values.get("pageToken", ""))
         found = self.documents.everything()
-        items = [document for name, document in found if name.startswith(below)]
-        return {"kind": f"compute#{self.variable}List", "items": items}
+        kept = [each for each in found if each[0].startswith(below) and each[0] > after]
+        page = kept[: int(size)]
+        told: Document = {"kind": f"compute#{self.variable}List"}
+        told["items"] = [document for _, document in page]
+        if len(kept) > len(page):
+            told["nextPageToken"] = write_token(page[-1][0])
+        return told
 
     def Insert(self, call: Call, request: RestRequest) -> Any:
         """Create; the same ``requestId`` begins nothing twice."""
