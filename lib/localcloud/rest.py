@@ -139,10 +139,11 @@ class _Handler(BaseHTTPRequestHandler):
     core: Core
 
     def _serve(self) -> None:
-        size = int(self.headers.get("Content-Length", "0"))
-        if size > LARGEST_BODY:
+        length = self.headers.get("Content-Length", "0")
+        size = int(length) if length.isdecimal() else LARGEST_BODY + 1
+        if size > LARGEST_BODY or "Transfer-Encoding" in self.headers:
             self.close_connection = True
-            told = f"Request payload size exceeds the limit: {LARGEST_BODY} bytes."
+            told = f"the body needs a Content-Length of at most {LARGEST_BODY} bytes"
             self._reply(*_told(errors.invalid("body", told)))
             return
         content = self.rfile.read(size)

@@ -23,6 +23,7 @@ from google.api_core.operation_async import AsyncOperation
 from google.oauth2.credentials import Credentials
 from google.protobuf import any_pb2
 from google.protobuf.json_format import MessageToDict
+from google.rpc import code_pb2
 
 from tests.localcloud.conftest import CLIENTS
 
@@ -229,6 +230,10 @@ class Door:
             while not await answer.done() and time.monotonic() < end:
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, self.place.maximum)
+            error = answer.operation.error  # of which the error that is raised has no code
+            if answer.operation.HasField("error"):
+                told = MessageToDict(error).get("details", [])
+                return Answer(code_pb2.Code.Name(error.code), message=error.message, details=told)
             return _done(answer, await answer.result(timeout=1))
         if hasattr(answer, "pages"):
             return Answer("OK", pages=[plain(page) async for page in answer.pages])

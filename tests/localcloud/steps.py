@@ -109,6 +109,8 @@ class Row:
         request = {"parent": self.parent, self.thing: self.body}
         if not self.numbered:
             request[f"{self.thing}_id"] = f"{{id}}-{own}"
+        if own == "a" and self._takes("Create", "request_id"):
+            request["request_id"] = f"{{uuid-{self.thing}}}"
         return {**request, **changed}
 
     def _absent(self) -> Iterator[Step]:
@@ -137,11 +139,24 @@ class Row:
 
     def _made(self) -> Iterator[Step]:
         known = {self.thing: "name"} if self.numbered else {}
+        if self._takes("Create", "validate_only"):
+            only = self._create(validate_only=True)
+            only.pop("request_id", None)
+            yield self._step("create, validated only", "create", only)
+            yield self._step("get what was validated only", "get", {"name": self.name},
+                             "NOT_FOUND")  # fmt: skip
         yield self._step("create", "create", self._create(), remember=known,
                          unmake=(f"delete_{self.thing}", {"name": self.name}),
                          find=self._found())  # fmt: skip
+        if self._takes("Create", "request_id"):
+            yield self._step("create, the same request", "create", self._create())
+            yield self._step("create, another request of that id", "create",
+                             {**self._create(), f"{self.thing}_id": "{id}-c"},
+                             "INVALID_ARGUMENT")  # fmt: skip
         if not self.numbered:
-            yield self._step("create, duplicate", "create", self._create(), "ALREADY_EXISTS")
+            again = self._create()
+            again.pop("request_id", None)
+            yield self._step("create, duplicate", "create", again, "ALREADY_EXISTS")
         yield self._step("get", "get", {"name": self.name},
                          remember={"etag": "etag"} if self.etags else {})  # fmt: skip
         yield self._step("get, denied", "get", {"name": self.name}, "PERMISSION_DENIED",
@@ -166,17 +181,19 @@ class Row:
         yield self._step("list", "list", {"parent": self.parent}, items=1)
         token = {"parent": self.parent, "page_token": "%"}
         yield self._step("list, malformed page token", "list", token, "INVALID_ARGUMENT")
-        if self._filters():
+        if self._takes("List", "filter"):
             for label, found in (("{id}", 1), ("none", 0)):
                 asked = {"parent": self.parent, "filter": f"labels.run={label}"}
                 yield self._step(f"list by a filter that {found} meets", "list", asked,
                                  items=found)  # fmt: skip
 
-    def _filters(self) -> bool:
+    def _takes(self, verb: str, field: str) -> bool:
+        """Whether the request of a standard method has a field."""
         package, service, kind = CLIENTS[self.client]
         api = contract.load(f"google.cloud.{package}.services.{service}", kind)
-        plural = self._plural.title().replace("_", "")
-        return "filter" in api.methods[f"List{plural}"].request.DESCRIPTOR.fields_by_name
+        thing = self._plural if verb == "List" else self.thing
+        rpc = verb + thing.title().replace("_", "")
+        return field in api.methods[rpc].request.DESCRIPTOR.fields_by_name
 
     def _updated(self) -> Iterator[Step]:
         changed = {"name": self.name, "labels": {"run": "{id}", "changed": "yes"}}

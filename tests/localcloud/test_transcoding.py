@@ -22,6 +22,7 @@ from lib.localcloud import contract, errors, transcoding
 from lib.localcloud.contract import Rule
 from lib.localcloud.core import Core
 from tests.localcloud.conftest import CLIENTS, Server
+from tests.localcloud.doors import DOORS, Door, Embedded
 
 WITHOUT_REST = {"accounts"}
 """Google's clients that have no REST transport."""
@@ -256,6 +257,28 @@ def test_faults_counts_and_identities_are_those_of_grpc(
     assert (status, told["error"]["details"][0]["reason"]) == (403, "IAM_PERMISSION_DENIED")
     counts = json.loads(cloud.command("calls", "--json"))
     assert counts["reading"] == {"google.cloud.alloydb.v1.AlloyDBAdmin/ListClusters": 5}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_an_operation_that_fails_is_told_alike(cloud: Server, project: str, door: str) -> None:
+    cloud.command("faults", "add", "operation-fails", "--method", "redis/CreateInstance",
+                  "--code", "RESOURCE_EXHAUSTED", "--message", "no room")  # fmt: skip
+    parent = f"projects/{project}/locations/us-central1"
+    request = {"parent": parent, "instance_id": "fails",
+               "instance": {"tier": "BASIC", "memory_size_gb": 1}}  # fmt: skip
+    place = Embedded(cloud.start())
+    with place.trusted(), contextlib.closing(Door(place, door)) as opened:
+        answer = opened.call("redis", "create_instance", request)
+        gone = opened.call("redis", "get_instance", {"name": f"{parent}/instances/fails"})
+    assert (answer.code, answer.message) == ("RESOURCE_EXHAUSTED", "no room")
+    assert gone.code == "NOT_FOUND"
+    cloud.command("faults", "clear")
+
+
+def test_a_body_without_a_length_is_refused(http: Any, project: str) -> None:
+    parts = (each for each in [b"{", b"}"])  # sent in chunks
+    status, told = http("POST", f"/v1/projects/{project}/serviceAccounts", data=parts)
+    assert (status, "Content-Length" in told["error"]["message"]) == (400, True)
 
 
 def test_what_is_not_implemented_says_so(http: Any, project: str) -> None:
