@@ -3,17 +3,23 @@
 import datetime
 import ipaddress
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LIFETIME: Final = datetime.timedelta(days=365)
+LONG: Final = datetime.timedelta(days=3650)
+"""The lifetime of certificates that a running process keeps, and can't renew."""
+
 RENEW_BEFORE: Final = datetime.timedelta(days=30)
+
+PublicKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +29,8 @@ class Pair:
     certificate: Path
     key: Path
 
-    def current(self, host: str = "") -> bool:
-        """Whether both files are there, not near expiry and (if given) valid for ``host``."""
+    def current(self, *hosts: str) -> bool:
+        """Whether both files are there, not near expiry and valid for all ``hosts``."""
         if not (self.certificate.exists() and self.key.exists()):
             return False
         try:
@@ -35,7 +41,7 @@ class Pair:
         if key.public_key() != certificate.public_key():
             return False  # a kill between the two writes leaves halves of different pairs
         left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
-        return left > RENEW_BEFORE and (not host or host in _addresses(certificate))
+        return left > RENEW_BEFORE and (not hosts or {*hosts} <= {*_addresses(certificate)})
 
 
 def _addresses(certificate: x509.Certificate) -> list[str]:
@@ -43,15 +49,18 @@ def _addresses(certificate: x509.Certificate) -> list[str]:
     return [str(address) for address in names.get_values_for_type(x509.IPAddress)]
 
 
-def authority(folder: Path) -> Pair:
+def authority(
+    folder: Path,
+    name: str = "Embedded Google Cloud authority",
+    lifetime: datetime.timedelta = LIFETIME,
+) -> Pair:
     """The authority's own pair in ``folder``; made anew when missing or near expiry."""
     pair = Pair(folder / "ca.pem", folder / "ca.key")
     if not pair.current():
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         key = ec.generate_private_key(ec.SECP256R1())
-        name = _name("Embedded Google Cloud authority")
         builder = (
-            _builder(name, name, key.public_key())
+            _builder(_name(name), _name(name), key.public_key(), lifetime)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs=True), critical=True)
         )
@@ -59,28 +68,66 @@ def authority(folder: Path) -> Pair:
     return pair
 
 
-def server(folder: Path, host: str) -> Pair:
-    """A server pair for the address ``host`` signed by the authority; renewed near expiry."""
-    signer = authority(folder)
+def server(
+    folder: Path, *hosts: str, signer: Pair | None = None, lifetime: datetime.timedelta = LIFETIME
+) -> Pair:
+    """A server pair for the addresses ``hosts``, renewed near expiry.
+
+    It is signed by ``signer``, else by the authority in the same ``folder``.
+    """
+    signer = signer or authority(folder)
     pair = Pair(folder / "server.pem", folder / "server.key")
-    if not pair.current(host) or not _signed_by(pair, signer):
-        authority_certificate = x509.load_pem_x509_certificate(signer.certificate.read_bytes())
-        authority_key = serialization.load_pem_private_key(signer.key.read_bytes(), None)
-        assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
+    if not pair.current(*hosts) or not _signed_by(pair, signer):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.IPAddress(ipaddress.ip_address(host)), x509.DNSName("localhost")]
-        builder = (
-            _builder(_name(host), authority_certificate.subject, key.public_key())
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
-                critical=False,
-            )
+        names = [x509.IPAddress(ipaddress.ip_address(host)) for host in hosts]
+        certificate = _signed(
+            signer,
+            _name(hosts[0]),
+            key.public_key(),
+            [*names, x509.DNSName("localhost")],
+            ExtendedKeyUsageOID.SERVER_AUTH,
+            lifetime,
         )
-        _write(pair, builder.sign(authority_key, hashes.SHA256()), key)
+        _write(pair, certificate, key)
     return pair
+
+
+def client(
+    signer: Pair, public_key: PublicKey, told: Sequence[str], lifetime: datetime.timedelta
+) -> str:
+    """A client's certificate (PEM) for its ``public_key``; it carries ``told`` as URIs."""
+    certificate = _signed(
+        signer,
+        _name("AlloyDB client"),
+        public_key,
+        [x509.UniformResourceIdentifier(each) for each in told],
+        ExtendedKeyUsageOID.CLIENT_AUTH,
+        lifetime,
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _signed(
+    signer: Pair,
+    subject: x509.Name,
+    key: PublicKey,
+    names: Sequence[x509.GeneralName],
+    purpose: x509.ObjectIdentifier,
+    lifetime: datetime.timedelta,
+) -> x509.Certificate:
+    issuer = x509.load_pem_x509_certificate(signer.certificate.read_bytes())
+    issuer_key = serialization.load_pem_private_key(signer.key.read_bytes(), None)
+    assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+    return (
+        _builder(subject, issuer.subject, key, lifetime)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .add_extension(identifier, critical=False)
+        .sign(issuer_key, hashes.SHA256())
+    )
 
 
 def _signed_by(pair: Pair, signer: Pair) -> bool:
@@ -99,7 +146,7 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name, issuer: x509.Name, key: PublicKey, lifetime: datetime.timedelta
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -109,7 +156,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + LIFETIME)
+        .not_valid_after(now + lifetime)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 

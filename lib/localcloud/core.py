@@ -32,6 +32,7 @@ SERVICES: Final[Mapping[str, str]] = {
     "google.iam.admin.v1.IAM": "service_accounts:ServiceAccounts",
     "google.cloud.secretmanager.v1.SecretManagerService": "secret_manager:SecretManager",
     "google.cloud.alloydb.v1.AlloyDBAdmin": "alloydb:AlloyDB",
+    "google.cloud.alloydb.v1beta.AlloyDBAdmin": "alloydb:AlloyDBBeta",
     "google.cloud.redis.v1.CloudRedis": "redis:Redis",
     "google.cloud.workstations.v1.Workstations": "workstations:WorkstationsService",
     "google.cloud.run.v2.Services": "run:Run",

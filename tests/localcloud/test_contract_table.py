@@ -22,6 +22,12 @@ SUBNETWORK = "projects/{p}/regions/us-central1/subnetworks/s"
 GPU = [{"type_": "nvidia-tesla-t4", "count": 1}]
 MACHINE = {"gce_instance": {"machine_type": "n1-standard-8", "accelerators": GPU}}
 IMAGE = "embedded://tests.localcloud.sample_service"
+ALLOYDB = LOCATION + "/clusters/t"
+PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEsc82IJJXl50Adkmis/qCPl86fI8k
+yex1L3o3RaCMHA1qzs99k3CuT1ACzqMOmXv43URlVOyb9REbGISuk9uCNA==
+-----END PUBLIC KEY-----
+"""
 WORKSTATIONS = LOCATION + "/workstationClusters/t/workstationConfigs/t"
 
 
@@ -303,6 +309,23 @@ SPECIAL: list[Case] = [
     ("secrets", "access_secret_version", "denied", {"name": SECRET + "/versions/latest"},
      "PERMISSION_DENIED", NOBODY),
     *_policies("secrets", SECRET, P + "/secrets/none", "NOT_FOUND"),
+    ("alloydb", "get_connection_info", "accepted", {"parent": ALLOYDB + "/instances/t"}, "OK", ""),
+    ("alloydb", "get_connection_info", "malformed name", {"parent": "nonsense"},
+     "INVALID_ARGUMENT", ""),
+    ("alloydb", "get_connection_info", "not found", {"parent": ALLOYDB + "/instances/none"},
+     "NOT_FOUND", ""),
+    ("alloydb", "get_connection_info", "denied", {"parent": ALLOYDB + "/instances/t"},
+     "PERMISSION_DENIED", NOBODY),
+    ("alloydb", "generate_client_certificate", "accepted",
+     {"parent": ALLOYDB, "public_key": PUBLIC_KEY}, "OK", ""),
+    ("alloydb", "generate_client_certificate", "required field missing", {"parent": ALLOYDB},
+     "INVALID_ARGUMENT", ""),
+    ("alloydb", "generate_client_certificate", "malformed key",
+     {"parent": ALLOYDB, "public_key": "nonsense"}, "INVALID_ARGUMENT", ""),
+    ("alloydb", "generate_client_certificate", "not found",
+     {"parent": ALLOYDB + "x", "public_key": PUBLIC_KEY}, "NOT_FOUND", ""),
+    ("alloydb", "generate_client_certificate", "denied",
+     {"parent": ALLOYDB, "public_key": PUBLIC_KEY}, "PERMISSION_DENIED", NOBODY),
     ("redis", "get_instance_auth_string", "AUTH is off", {"name": LOCATION + "/instances/t"},
      "FAILED_PRECONDITION", ""),
     ("redis", "get_instance_auth_string", "not found", {"name": LOCATION + "/instances/none"},

@@ -1,7 +1,8 @@
 """AlloyDB Admin v1: a primary instance is a real PostgreSQL on an address of its own.
 
-Read pools, secondary clusters and backups are refused.  IAM users too: there is no Google behind
-the login.  A user with the role ``alloydbsuperuser`` is a superuser here.
+Before it stands its proxy, which Google's own connectors reach on port 5433; IAM users get in by
+that alone.  Read pools, secondary clusters and backups are refused.  A user with the role
+``alloydbsuperuser`` is a superuser here.
 """
 
 import re
@@ -12,19 +13,20 @@ from google.protobuf import wrappers_pb2
 from google.protobuf.message import Message
 
 from lib.localcloud import errors
+from lib.localcloud.alloydb_admission import Identity
 from lib.localcloud.contract import plain
 from lib.localcloud.core import Call
 from lib.localcloud.kind import Kind
-from lib.localcloud.locations import is_zone_of
-from lib.localcloud.names import parent_of
 from lib.localcloud.resource import States
 from lib.localcloud.service import Service
 from lib.localcloud.services.alloydb_database import Database
-from lib.localcloud.services.alloydb_flags import FLAGS, settings, violations
+from lib.localcloud.services.alloydb_flags import FLAGS
+from lib.localcloud.services.alloydb_instances import Instances
+from lib.localcloud.services.alloydb_proxies import LONGEST, Authority
+from lib.localcloud.services.alloydb_users import Users
+from lib.localcloud.versions import AnotherVersion
 
-CPU_COUNTS: Final = (1, 2, 4, 8, 16, 32, 48, 64, 72, 80, 96, 128)
 NETWORK: Final = re.compile(r"projects/[^/]+/global/networks/[a-z]([a-z0-9-]*[a-z0-9])?")
-PRIMARY = api.Instance.InstanceType.PRIMARY
 
 
 class Clusters(Kind):
@@ -74,6 +76,9 @@ class Clusters(Kind):
             database = self.database(new.name, old.initial_user.password)
             database.set_password("postgres", new.initial_user.password)
 
+    def remove(self, pb: Any) -> None:
+        Authority(self.core.state, pb.uid).discard()
+
     def present(self, _name: str, pb: Any) -> Any:
         """The initial user is input only."""
         shown = self.plain()
@@ -107,152 +112,6 @@ class Clusters(Kind):
         return super().settle(name, pb)
 
 
-class Instances(Kind):
-    """An instance; only PRIMARY, one in a cluster."""
-
-    name = "Instance"
-    message = api.Instance
-    parent_kind = "Cluster"
-    immutable = ("instance_type",)
-    backed = True
-    states = States(
-        int(api.Instance.State.CREATING), int(api.Instance.State.READY),
-        int(api.Instance.State.MAINTENANCE), int(api.Instance.State.DELETING),
-        int(api.Instance.State.FAILED),
-    )  # fmt: skip
-
-    def defaults(self, _call: Call, pb: Any) -> None:
-        if not pb.machine_config.cpu_count:
-            pb.machine_config.cpu_count = 2
-        pb.availability_type = pb.availability_type or int(api.Instance.AvailabilityType.REGIONAL)
-
-    def check(self, pb: Any) -> None:
-        if pb.instance_type != PRIMARY:
-            raise errors.invalid(
-                "instance.instance_type", "the embedded cloud runs PRIMARY instances only"
-            )
-        if pb.machine_config.cpu_count not in CPU_COUNTS:
-            raise errors.invalid(
-                "instance.machine_config.cpu_count", f"cpu_count must be one of {CPU_COUNTS}"
-            )
-        zonal = pb.availability_type == api.Instance.AvailabilityType.ZONAL
-        region = pb.name.split("/")[3]
-        if pb.gce_zone and not (zonal and is_zone_of(pb.gce_zone, region)):
-            raise errors.invalid(
-                "instance.gce_zone", f"only for ZONAL instances, and a zone of {region}"
-            )
-        wrong = violations(pb.database_flags)
-        if wrong:
-            raise errors.invalid_fields(wrong)
-
-    def admit(self, parent: str) -> None:
-        rows = self.store.children(self.service.name, "Instance", parent)
-        if rows:
-            raise errors.failed_precondition(parent, f"the primary exists: {rows[0].name}")
-
-    def build(self, pb: Any) -> None:
-        self.core.addresses.of(pb.name, 5432)
-        server = self._server(pb)
-        server.start()
-        pb.ip_address = server.host
-        cluster = self.service.of_kind["Cluster"].require(parent_of(pb.name))
-        Database(server.host, cluster.initial_user.password).prepare()
-
-    def change(self, old: Any, new: Any) -> None:
-        if dict(old.database_flags) != dict(new.database_flags):
-            self._server(old).stop()
-            self._server(new).start()
-
-    def remove(self, pb: Any) -> None:
-        if self.core.addresses.known(pb.name):
-            self._server(pb).discard()
-            self.core.addresses.release(pb.name)
-
-    def alive(self, pb: Any) -> bool:
-        return not self._ready(pb) or bool(self._server(pb).running())
-
-    def revive(self, pb: Any) -> None:
-        self._server(pb).start()
-
-    def halt(self, pb: Any) -> None:
-        if self.core.addresses.known(pb.name):
-            self._server(pb).stop()
-
-    def where(self, pb: Any) -> str:
-        return f"{pb.ip_address}:5432" if pb.ip_address else ""
-
-    @staticmethod
-    def _ready(pb: Any) -> bool:
-        return bool(pb.state == api.Instance.State.READY)
-
-    def _server(self, pb: Any) -> Any:
-        from lib.runtime.postgresql import PostgreSQL
-
-        cluster = self.service.of_kind["Cluster"].find(parent_of(pb.name))
-        return PostgreSQL(
-            self.core.state / "alloydb" / pb.uid,
-            self.core.addresses.require(pb.name),
-            password=cluster.initial_user.password if cluster else "",
-            settings=settings(pb.database_flags),
-        )
-
-
-class Users(Kind):
-    """A database user; a role of the primary's PostgreSQL."""
-
-    name = "User"
-    message = api.User
-    parent_kind = "Cluster"
-    holds_parent = False
-    id_pattern = re.compile(r"[a-zA-Z_][a-zA-Z0-9_$-]{0,62}")
-
-    def defaults(self, _call: Call, pb: Any) -> None:
-        pb.user_type = pb.user_type or int(api.User.UserType.ALLOYDB_BUILT_IN)
-
-    def check(self, pb: Any) -> None:
-        if pb.user_type != api.User.UserType.ALLOYDB_BUILT_IN:
-            raise errors.invalid("user.user_type", "the embedded cloud has ALLOYDB_BUILT_IN only")
-
-    def create(self, call: Call, request: Any) -> Message:
-        """A new role of the database."""
-        if not request.user.password:
-            raise errors.invalid("user.password", "password is required for a built-in user")
-        return super().create(call, request)
-
-    def build(self, pb: Any) -> None:
-        self._database(pb).make_user(self._role(pb), pb.password, list(pb.database_roles))
-        pb.ClearField("password")
-
-    def change(self, _old: Any, new: Any) -> None:
-        self._database(new).make_user(self._role(new), new.password, list(new.database_roles))
-        if self._role(new) == "postgres" and new.password:
-            self._keep_password(parent_of(new.name), new.password)
-        new.ClearField("password")
-
-    def remove(self, pb: Any) -> None:
-        clusters: Any = self.service.of_kind["Cluster"]
-        if self._role(pb) != "postgres" and clusters.primary(parent_of(pb.name)):
-            self._database(pb).drop_user(self._role(pb))
-
-    def remove_with_parent(self, pb: Any) -> None:
-        """The roles go with the instance."""
-
-    def _keep_password(self, cluster: str, password: str) -> None:
-        clusters = self.service.of_kind["Cluster"]
-        pb = clusters.require(cluster)
-        pb.initial_user.password = password
-        clusters.save(cluster, pb)
-
-    def _database(self, pb: Any) -> Database:
-        clusters: Any = self.service.of_kind["Cluster"]
-        database: Database = clusters.database(parent_of(pb.name))
-        return database
-
-    @staticmethod
-    def _role(pb: Any) -> str:
-        return str(pb.name.rpartition("/")[2])
-
-
 class AlloyDB(Service):
     """google.cloud.alloydb.v1.AlloyDBAdmin."""
 
@@ -268,8 +127,19 @@ class AlloyDB(Service):
         info: Any = call.method.response()
         info.name = f"{name}/connectionInfo"
         info.ip_address = pb.ip_address
+        info.public_ip_address = pb.public_ip_address
         info.instance_uid = pb.uid
         return info
+
+    def GenerateClientCertificate(self, call: Call, request: Any) -> Message:
+        """A certificate for the proxies of the cluster, signed by the cluster's authority."""
+        clusters = self.of_kind["Cluster"]
+        name = clusters.target(call, request.parent, "generateClientCertificate", "parent")
+        authority = Authority(self.core.state, clusters.require(name).uid)
+        identity = Identity(call.principal, request.use_metadata_exchange)
+        seconds = request.cert_duration.seconds if request.HasField("cert_duration") else LONGEST
+        chain, root = authority.certify(request.public_key, identity, seconds)
+        return call.method.response(pem_certificate_chain=chain, ca_cert=root)
 
     def ListDatabases(self, call: Call, request: Any) -> Message:
         """The databases of the cluster, all on one page."""
@@ -300,3 +170,20 @@ class AlloyDB(Service):
                 pb.string_restrictions.allowed_values.extend(flag.values)
             response.supported_database_flags.append(pb)
         return response
+
+
+class AlloyDBBeta(AnotherVersion):
+    """google.cloud.alloydb.v1beta.AlloyDBAdmin, which Google's connectors call."""
+
+    client = ("google.cloud.alloydb_v1beta.services.alloy_db_admin", "AlloyDBAdmin")
+    title = "alloydb.googleapis.com"
+    stable = "google.cloud.alloydb.v1.AlloyDBAdmin"
+
+    def handle(self, call: Call, request: Any) -> Message:
+        """What v1 answers; connection information has a name here that v1 does not tell."""
+        answer: Any = super().handle(call, request)
+        if call.method.name == "GetConnectionInfo":
+            stable: Any = self.core.service(self.stable)
+            instance = stable.of_kind["Instance"].require(self.core.canonical(request.parent))
+            answer.psc_dns_name = instance.psc_instance_config.psc_dns_name
+        return answer

@@ -8,6 +8,7 @@ from psycopg import sql
 from lib.localcloud import errors
 
 SUPERUSER = "alloydbsuperuser"
+IAM_ROLE = "alloydbiamuser"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +19,10 @@ class Database:
     password: str = field(repr=False)
 
     def prepare(self) -> None:
-        """Make the role that AlloyDB has and PostgreSQL has not."""
+        """Make the roles that AlloyDB has and PostgreSQL has not."""
         with self._connect() as connection:
-            self._ensure_role(connection, SUPERUSER)
+            for role in (SUPERUSER, IAM_ROLE):
+                self._ensure_role(connection, role)
 
     def make_user(self, name: str, password: str, roles: list[str]) -> None:
         """Make or change a login role; its memberships become ``roles``."""

@@ -67,6 +67,7 @@ FLAGS: Final[Mapping[str, Flag]] = {
         _integer("work_mem", 64, 2147483647),
         Flag("random_page_cost", "FLOAT"),
         Flag("seq_page_cost", "FLOAT"),
+        _switch("alloydb.iam_authentication"),
         _switch("alloydb.logical_decoding"),
         _switch("autovacuum"),
         _switch("enable_hashjoin"),
