@@ -73,13 +73,19 @@ class SourceSettings:
 
 @dataclass(frozen=True, slots=True)
 class AlloyDBSettings:
-    """The AlloyDB cluster, its primary instance and the database in it."""
+    """The AlloyDB cluster, its primary instance and the database in it.
+
+    ``connection`` says how the migration reaches it: "direct" speaks to its address, "connector"
+    goes through Google's connector (mutual TLS, IAM) to the address of the kind ``ip_type``.
+    """
 
     cluster: str = "agent-storage"
     primary: str = "agent-storage-primary"
     cpu_count: int = 4
     database: str = "orchestra"
     application_role: str = "orchestra_app"
+    connection: Literal["direct", "connector"] = "direct"
+    ip_type: Literal["PRIVATE", "PUBLIC", "PSC"] = "PRIVATE"
     flags: Mapping[str, str] = field(default_factory=dict)
     extensions: tuple[str, ...] = ()
 

@@ -32,7 +32,9 @@ def test_no_permission_is_missing(step, settings, cloud):
     """The caller has every permission that the run will need."""
     from lib.orchestra.permissions import check_permissions
 
-    granted = step.check("permissions", lambda: check_permissions(cloud, settings.project))
+    granted = step.check(
+        "permissions", lambda: check_permissions(cloud, settings.project, settings.alloydb)
+    )
     step.note(granted)
 
 

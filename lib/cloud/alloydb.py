@@ -61,6 +61,8 @@ def cluster(
 
 def instance(clients: Clients, project: Any, alloydb: Any, protected: bool) -> Resource[Any]:
     """The primary instance; its state exposes ``ip_address`` and ``database_flags``."""
+    reached_from_outside = alloydb.ip_type == "PUBLIC"
+    public = {"network_config": {"enable_public_ip": True}} if reached_from_outside else {}
     return Resource(
         clients,
         INSTANCE,
@@ -71,6 +73,7 @@ def instance(clients: Clients, project: Any, alloydb: Any, protected: bool) -> R
             "machine_config": {"cpu_count": alloydb.cpu_count},
             "database_flags": dict(alloydb.flags),
             "labels": dict(project.labels),
+            **public,
         },
         project=project.id,
         protected=protected,

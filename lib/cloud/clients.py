@@ -15,6 +15,7 @@ _CLIENTS = {
     "iam": ("google.cloud.iam_admin_v1", "IAM"),
     "secrets": ("google.cloud.secretmanager_v1", "SecretManagerService"),
     "alloydb": ("google.cloud.alloydb_v1", "AlloyDBAdmin"),
+    "alloydb_connections": ("google.cloud.alloydb_v1beta", "AlloyDBAdmin"),
     "redis": ("google.cloud.redis_v1", "CloudRedis"),
     "workstations": ("google.cloud.workstations_v1", "Workstations"),
     "run": ("google.cloud.run_v2", "Services"),
@@ -24,6 +25,7 @@ _CLIENTS = {
 _BEFORE_PROJECT = frozenset({"projects", "organizations", "services"})
 """Clients that are called before the project exists, so it can't pay for their quota yet."""
 
+_LOGIN_SCOPE = "https://www.googleapis.com/auth/alloydb.login"
 _REGIONAL = frozenset({"indexes", "index_endpoints"})
 
 
@@ -36,6 +38,7 @@ class Clients:
         self._made: dict[str, Any] = {}
         self._rest: dict[str, RestClient] = {}
         self._shared_channel: Any = None
+        self._login: Any = None
         self._mutex = threading.RLock()
 
     def get(self, name: str) -> Any:
@@ -70,6 +73,25 @@ class Clients:
             if api not in self._rest:
                 self._rest[api] = RestClient(api, self.target, self._credentials_of_rest())
             return self._rest[api]
+
+    def login_credentials(self) -> Any:
+        """Credentials whose token logs in to AlloyDB."""
+        if self.target.kind == "embedded":
+            bearer: Any = importlib.import_module("google.oauth2.credentials")
+            return bearer.Credentials(self.target.token)
+        scoped: Any = importlib.import_module("google.auth.credentials")
+        return scoped.with_scopes_if_required(self._found.google, [_LOGIN_SCOPE])
+
+    def login_token(self) -> str:
+        """A token that logs in to AlloyDB, renewed where it has to be (network)."""
+        with self._mutex:
+            if self._login is None:
+                self._login = self.login_credentials()
+            if not self._login.valid:
+                from google.auth.transport.requests import Request
+
+                self._login.refresh(Request())
+            return str(self._login.token)
 
     def close(self) -> None:
         """Close the connections; the next use opens them again."""

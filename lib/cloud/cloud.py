@@ -15,6 +15,7 @@ from lib.cloud.credentials import Credentials
 from lib.cloud.errors import Situation
 from lib.cloud.resource import Resource
 from lib.cloud.target import Target
+from lib.cloud.tunnel import Tunnel
 from lib.cloud.workstations import Started
 from lib.engine.actions import Journal
 
@@ -130,6 +131,11 @@ class Cloud:
     def alloydb_instance(self, project: Any, alloydb: Any) -> Resource[Any]:
         """The primary instance; its state exposes ``ip_address`` and ``database_flags``."""
         return alloydb_kinds.instance(self.clients, project, alloydb, self.protected)
+
+    def alloydb_tunnel(self, project: Any, alloydb: Any) -> Tunnel:
+        """A way to the primary by Google's connector, not open yet."""
+        instance = alloydb_kinds.instance(self.clients, project, alloydb, self.protected)
+        return Tunnel(self.clients, project.id, instance.name, alloydb.ip_type)
 
     def redis_instance(self, project: Any, network: Any, redis: Any) -> Resource[Any]:
         """The Memorystore instance; its state exposes ``host`` and ``port``."""

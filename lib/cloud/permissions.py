@@ -1,5 +1,7 @@
 """The permissions that a run needs, and the role that gives each."""
 
+from typing import Any
+
 _PERMISSIONS: tuple[str, ...] = (
     "resourcemanager.projects.get",
     "resourcemanager.projects.update",
@@ -58,6 +60,8 @@ _PERMISSIONS: tuple[str, ...] = (
     "run.operations.get",
 )
 
+_BY_CONNECTOR = ("alloydb.clusters.generateClientCertificate", "alloydb.instances.connect")
+
 CREATE_PROJECT = "resourcemanager.projects.create"
 """Asked of the organization where the project does not exist yet; its creator owns it."""
 
@@ -86,8 +90,10 @@ _ON_ORGANIZATION = frozenset(
 )
 
 
-def required_permissions() -> tuple[str, ...]:
-    """What a whole run asks for on its project."""
+def required_permissions(alloydb: Any = None) -> tuple[str, ...]:
+    """What a whole run asks for on its project; ``alloydb`` settings may ask for more."""
+    if alloydb is not None and alloydb.connection == "connector":
+        return _PERMISSIONS + _BY_CONNECTOR
     return _PERMISSIONS
 
 

@@ -27,6 +27,7 @@ from lib.localcloud.alloydb_wire import (
     read_startup,
     refusal,
 )
+from lib.piping import CHUNK, passed_on
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,6 @@ PORT: Final = 5433
 DATABASE_PORT: Final = 5432
 EXCHANGE_SECONDS: Final = 30.0
 LARGEST_EXCHANGE: Final = 1 << 16
-CHUNK: Final = 1 << 17
 Request: Final = exchanged.MetadataExchangeRequest
 Response: Final = exchanged.MetadataExchangeResponse
 
@@ -124,33 +124,6 @@ class Proxy:
 def _framed(message: Any) -> bytes:
     body: bytes = message.SerializeToString()
     return struct.pack("!I", len(body)) + body
-
-
-async def passed_on(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    other_reader: asyncio.StreamReader,
-    other_writer: asyncio.StreamWriter,
-) -> None:
-    """Pass bytes both ways until one side ends; both are closed then."""
-    ways = [
-        asyncio.create_task(_pass(reader, other_writer)),
-        asyncio.create_task(_pass(other_reader, writer)),
-    ]
-    try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        other_writer.close()
-        writer.close()
-
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(CHUNK):
-        writer.write(data)
-        await writer.drain()
 
 
 def context(authority: str, certificate: str, key: str) -> ssl.SSLContext:

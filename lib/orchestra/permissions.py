@@ -15,11 +15,11 @@ class PermissionsMissing(MigrationError):
     """The caller lacks permissions that the run will need."""
 
 
-def check_permissions(cloud: "Cloud", project: Any) -> str:
+def check_permissions(cloud: "Cloud", project: Any, alloydb: Any) -> str:
     """Say in a sentence what the caller may do; raises ``PermissionsMissing`` naming the rest."""
     from lib.cloud.permissions import required_permissions, role_for
 
-    wanted = required_permissions()
+    wanted = required_permissions(alloydb)
     missing = cloud.missing_permissions(project, wanted)
     if missing:
         roles = sorted({role_for(each) for each in missing})

@@ -19,6 +19,7 @@ from lib.settings import Settings
 
 if TYPE_CHECKING:
     from lib.cloud.cloud import Cloud
+    from lib.cloud.tunnel import Tunnel
     from lib.postgres.database import Database
     from lib.sample.source import Sample
 
@@ -47,6 +48,7 @@ class Platform:
         self._guarded = settings.protected if guarded is None else guarded
         self.state = state
         self._cloud: Cloud | None = None
+        self._tunnel: Tunnel | None = None
 
     # -- where it runs, and against what -----------------------------------------------------
 
@@ -76,7 +78,7 @@ class Platform:
     def cloud(self) -> "Cloud":
         """The target, connected; an embedded one whose process died is started again."""
         if self._cloud is not None and targets.gone(self._cloud.target):
-            self.close()
+            self._let_go()
         if self._cloud is None:
             self._cloud = self._connect()
         return self._cloud
@@ -100,6 +102,12 @@ class Platform:
 
     def close(self) -> None:
         """Let go of the connections that were made."""
+        if self._tunnel is not None:
+            self._tunnel.close()
+            self._tunnel = None
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._cloud is not None:
             self._cloud.close()
             self._cloud = None
@@ -178,13 +186,25 @@ class Platform:
 
         address = step.output("agent-storage-primary", "address")
         known = not isinstance(address, Unknown)
-        return Database(
+        database = Database(
             host=address,
             user=user,
             password=self.secret(secret) if known else "",
             name=name or self.settings.alloydb.database,
             sslmode="require" if self.settings.target == "google" else "prefer",
         )
+        if known and self.settings.alloydb.connection == "connector":
+            tunnel = self._way_in()
+            return replace(database, host=tunnel.host, port=tunnel.port, sslmode="disable")
+        return database
+
+    def _way_in(self) -> "Tunnel":
+        """The way to AlloyDB by Google's connector, opened when first asked for (network)."""
+        if self._tunnel is None:
+            tunnel = self.cloud.alloydb_tunnel(self.settings.project, self.settings.alloydb)
+            tunnel.open()
+            self._tunnel = tunnel
+        return self._tunnel
 
     def redis(self, step: Any) -> tuple[str, str]:
         """URL and password of the Memorystore instance; in a dry run the URL may be unknown."""

@@ -66,7 +66,7 @@ class Database:
         if parts.scheme not in ("postgresql", "postgres"):
             raise _bad_url(f"it begins with {parts.scheme or 'nothing'!r}")
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        host = unquote(parts.hostname or query.pop("host", ""))
+        host = unquote(parts.hostname or "") or query.pop("host", "")
         if not host:
             raise _bad_url("it names no host")
         sslmode = query.pop("sslmode", "prefer")
@@ -93,6 +93,8 @@ class Database:
         if self.sslrootcert:
             query["sslrootcert"] = self.sslrootcert
         host = f"[{self.host}]" if ":" in self.host else quote(self.host, safe="")
+        if self.host.startswith("/"):  # the folder of a socket, whose letters keep their case
+            query["host"], host = self.host, ""
         tail = f"?{urlencode(query)}" if query else ""
         return (
             f"postgresql://{quote(self.user, safe='')}@{host}:{self.port}"

@@ -20,10 +20,14 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), mi
 
 
 @given(
-    user=TEXT, name=TEXT, port=st.integers(1, 65535), mode=st.sampled_from(["require", "prefer"])
+    host=st.sampled_from(["db.example", "::1", "/tmp/Folder of a/socket"]),
+    user=TEXT,
+    name=TEXT,
+    port=st.integers(1, 65535),
+    mode=st.sampled_from(["require", "prefer"]),
 )
-def test_a_url_round_trips(user: str, name: str, port: int, mode: str) -> None:
-    database = Database("db.example", port, user, name=name, sslmode=mode)
+def test_a_url_round_trips(host: str, user: str, name: str, port: int, mode: str) -> None:
+    database = Database(host, port, user, name=name, sslmode=mode)
     assert Database.from_url(database.url) == database
 
 
