@@ -92,12 +92,13 @@ class AlloyDBSettings:
 
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
-    """The Memorystore for Redis instance."""
+    """The Memorystore for Redis instance; its encryption is chosen when it is made."""
 
     instance: str = "agent-memory"
     tier: Literal["BASIC", "STANDARD_HA"] = "STANDARD_HA"
     memory_gb: int = 5
     version: str = "REDIS_7_2"
+    transit_encryption: Literal["DISABLED", "SERVER_AUTHENTICATION"] = "DISABLED"
 
 
 @dataclass(frozen=True, slots=True)

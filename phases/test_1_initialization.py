@@ -72,7 +72,7 @@ def test_the_source_redis_answers(step, platform):
 
     if platform.source_redis is None:
         return step.note("no Redis source: no keys to move")
-    keys = step.check("source Redis", lambda: redis_keys(*platform.source_redis))
+    keys = step.check("source Redis", lambda: redis_keys(platform.source_redis))
     step.note(f"{keys:,} keys")
 
 

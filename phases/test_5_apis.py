@@ -51,7 +51,7 @@ def test_the_api_has_its_tables(step, settings, platform):
     ],
     scope="session",
 )
-def test_the_api_is_deployed(step, settings, cloud):
+def test_the_api_is_deployed(step, settings, cloud, platform):
     """Cloud Run service agent-api serves its newest revision, with its settings and secrets."""
     from lib.orchestra.api import SECRETS, variables
 
@@ -59,7 +59,7 @@ def test_the_api_is_deployed(step, settings, cloud):
         cloud.run_service(
             settings.project,
             settings.api,
-            variables(step, settings),
+            variables(step, settings, platform.redis_authorities),
             SECRETS,
             step.output("service-account", "email"),
             settings.network if settings.target == "google" else None,

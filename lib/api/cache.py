@@ -9,6 +9,7 @@ began, wherever a process dies.
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -198,8 +199,14 @@ def _names(key: str) -> list[str]:
 
 
 def _client(about: RedisConfiguration) -> Any:
+    trust: dict[str, Any] = {}
+    if about.tls and about.authorities:
+        strict = [ssl.VERIFY_X509_STRICT]
+        trust = {"ssl_ca_data": about.authorities, "ssl_exclude_verify_flags": strict}
+        trust["ssl_check_hostname"] = False  # nobody else has a certificate of these
     pool = BlockingConnectionPool(
         connection_class=SSLConnection if about.tls else Connection,
+        **trust,
         max_connections=about.pool_size,
         timeout=about.timeout,
         host=about.host,

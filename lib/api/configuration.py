@@ -30,12 +30,16 @@ class DatabaseConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class RedisConfiguration:
-    """Where the cache is; an empty ``host`` means that there is none.  Times in seconds."""
+    """Where the cache is; an empty ``host`` means that there is none.  Times in seconds.
+
+    ``authorities`` (PEM) sign the certificates of this server and of no other (``tls`` only).
+    """
 
     host: str
     port: int
     password: str = field(repr=False)
     tls: bool
+    authorities: str
     pool_size: int
     timeout: float
     entry_seconds: int
@@ -109,6 +113,7 @@ def _redis(read: "_Reader") -> RedisConfiguration:
         port=read.integer("REDIS_PORT", 6379, 1, 65535),
         password=read.text("REDIS_PASSWORD", ""),
         tls=read.flag("REDIS_TLS", False),
+        authorities=read.text("REDIS_CA", ""),
         pool_size=read.integer("REDIS_POOL_SIZE", 32, 1, 1000),
         timeout=read.number("REDIS_TIMEOUT", 0.25, 0.01, 10),
         entry_seconds=read.integer("CACHE_SECONDS", 60, 1, 3600),

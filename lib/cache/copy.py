@@ -49,12 +49,17 @@ class CopyKeys:
         target_password: str = "",
         source_ca_file: str = "",
         target_ca_file: str = "",
+        target_authorities: str = "",
         existing: Existing = "refuse",
         workers: int = 2,
     ) -> None:
         self.source = Server.from_url(source_url, source_password, ca_file=source_ca_file)
         self.target = Server.from_url(
-            target_url, target_password, ca_file=target_ca_file, managed=True
+            target_url,
+            target_password,
+            ca_file=target_ca_file,
+            managed=True,
+            authorities=target_authorities,
         )
         self.existing = existing
         self.workers = max(1, workers)

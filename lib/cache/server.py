@@ -71,8 +71,9 @@ REPLICAOF, DEBUG, MONITOR, COMMAND, BGSAVE and more; a list of what is allowed c
 class Server:
     """Where a Redis server listens and how to enter; the password never shows.
 
-    ``ca_file`` is a PEM file that signs the server's certificate (``tls`` only).  ``managed``
-    servers are sent nothing but ``SERVICE_SAFE`` commands.
+    ``ca_file`` is a PEM file that signs the server's certificate (``tls`` only).  ``authorities``
+    (PEM) sign the certificates of this server and of no other, so that who has one is the server,
+    whatever name it has.  ``managed`` servers are sent nothing but ``SERVICE_SAFE`` commands.
     """
 
     host: str
@@ -82,10 +83,17 @@ class Server:
     tls: bool = False
     ca_file: str = ""
     managed: bool = False
+    authorities: str = field(default="", repr=False)
 
     @classmethod
     def from_url(
-        cls, url: str, password: str = "", *, ca_file: str = "", managed: bool = False
+        cls,
+        url: str,
+        password: str = "",
+        *,
+        ca_file: str = "",
+        managed: bool = False,
+        authorities: str = "",
     ) -> "Server":
         """Read ``redis[s]://[user[:password]@]host[:port]``; raises ``SettingsError``."""
         try:
@@ -107,6 +115,7 @@ class Server:
             tls=parts.scheme == "rediss",
             ca_file=ca_file,
             managed=managed,
+            authorities=authorities,
         )
 
     @property
@@ -232,7 +241,15 @@ def _greeting(server: Server, database: int) -> list[Command]:
 
 
 def _tls(server: Server) -> ssl.SSLContext | None:
-    return ssl.create_default_context(cafile=server.ca_file or None) if server.tls else None
+    if not server.tls:
+        return None
+    context = ssl.create_default_context(
+        cafile=server.ca_file or None, cadata=server.authorities or None
+    )
+    if server.authorities:
+        context.check_hostname = False
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # not all that services issue would pass
+    return context
 
 
 def _refuse_unsafe(commands: Sequence[Command]) -> None:

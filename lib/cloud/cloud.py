@@ -145,6 +145,10 @@ class Cloud:
         """AUTH is on for the Memorystore instance."""
         return redis_kinds.auth(self.clients, project, redis, self.protected)
 
+    def redis_authorities(self, project: Any, network: Any, redis: Any) -> str:
+        """Certificates (PEM) that sign the instance's own (network); empty without encryption."""
+        return redis_kinds.authorities(self.clients, project, network, redis)
+
     def redis_auth_string(self, project: Any, redis: Any) -> str:
         """The AUTH string (network)."""
         return redis_kinds.auth_string(self.clients, project, redis)

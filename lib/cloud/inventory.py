@@ -48,7 +48,8 @@ def _reach(resource: Resource[Any], found: Any, database: str) -> tuple[str, str
         return f"{found.ip_address}:5432", f"psql -h {found.ip_address} -U postgres {database}"
     if kind.service == "redis":
         address = f"{found.host}:{found.port}"
-        return address, f"redis-cli -h {found.host} -p {found.port} --askpass"
+        tls = " --tls --cacert server-ca.pem" if found.server_ca_certs else ""
+        return address, f"redis-cli -h {found.host} -p {found.port} --askpass{tls}"
     if kind.thing == "workstation":
         _, _, _, region, _, cluster, _, config, _, id = resource.name.split("/")
         command = (

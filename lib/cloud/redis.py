@@ -15,7 +15,7 @@ INSTANCE = Kind(
     thing="instance",
     collection="instances",
     condition=by_state(["READY"]),
-    immutable=("tier", "authorized_network", "redis_version"),
+    immutable=("tier", "authorized_network", "redis_version", "transit_encryption_mode"),
     one_by_one=True,
     console="https://console.cloud.google.com/memorystore/redis/instances",
 )
@@ -34,6 +34,7 @@ def instance(
             "tier": redis.tier,
             "memory_size_gb": redis.memory_gb,
             "redis_version": redis.version,
+            "transit_encryption_mode": redis.transit_encryption,
             "authorized_network": locations.network(project, network),
             "labels": dict(project.labels),
         },
@@ -55,6 +56,12 @@ def auth(clients: Clients, project: Any, redis: Any, protected: bool) -> Resourc
         partial=True,
         protected=protected,
     )
+
+
+def authorities(clients: Clients, project: Any, network: Any, redis: Any) -> str:
+    """The certificates (PEM) that sign the instance's own (network); empty without encryption."""
+    found: Any = instance(clients, project, network, redis, protected=True).observe()
+    return "".join(each.cert for each in found.server_ca_certs) if found is not None else ""
 
 
 def auth_string(clients: Clients, project: Any, redis: Any) -> str:

@@ -69,18 +69,23 @@ def authority(
 
 
 def server(
-    folder: Path, *hosts: str, signer: Pair | None = None, lifetime: datetime.timedelta = LIFETIME
+    folder: Path,
+    *hosts: str,
+    signer: Pair | None = None,
+    lifetime: datetime.timedelta = LIFETIME,
+    named: bool = True,
 ) -> Pair:
     """A server pair for the addresses ``hosts``, renewed near expiry.
 
-    It is signed by ``signer``, else by the authority in the same ``folder``.
+    It is signed by ``signer``, else by the authority in the same ``folder``.  One that is not
+    ``named`` has the first address as its common name alone.
     """
     signer = signer or authority(folder)
     pair = Pair(folder / "server.pem", folder / "server.key")
-    if not pair.current(*hosts) or not _signed_by(pair, signer):
+    if not pair.current(*(hosts if named else ())) or not _signed_by(pair, signer):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.IPAddress(ipaddress.ip_address(host)) for host in hosts]
+        names = [x509.IPAddress(ipaddress.ip_address(host)) for host in hosts if named]
         certificate = _signed(
             signer,
             _name(hosts[0]),

@@ -8,7 +8,22 @@ import asyncio
 import ipaddress
 import os
 import sys
-from typing import cast
+from typing import Final, Protocol, cast
+
+UNAVAILABLE: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
+
+
+class Destination(Protocol):
+    """Where connections are passed to."""
+
+    @property
+    def host(self) -> str:
+        """The address."""
+
+    def port(self) -> int:
+        """The port, asked for each connection."""
 
 
 class Upstream:
@@ -63,8 +78,9 @@ class Incoming(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Destination, apology: bytes = UNAVAILABLE) -> None:
         self._upstream = upstream
+        self._apology = apology
         self._outgoing: asyncio.Transport | None = None
         self._early: list[bytes] = []
         self._task: asyncio.Task[None] | None = None
@@ -80,10 +96,7 @@ class Incoming(asyncio.Protocol):
                 lambda: Outgoing(self), self._upstream.host, self._upstream.port()
             )
         except OSError:
-            self.transport.write(
-                b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
-                b"Connection: close\r\n\r\n"
-            )
+            self.transport.write(self._apology)
             self.transport.close()
 
     def connected(self, outgoing: asyncio.Transport) -> None:

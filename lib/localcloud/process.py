@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from lib.localcloud import errors
 from lib.localcloud.certificates import write_private
+from lib.localcloud.probes import await_ready, tcp_answers
 from lib.runtime.processes import environment
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 STOP_SECONDS: Final = 10.0
+LISTEN_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.02
 MARK: Final = "EMBEDDED_CLOUD_FOLDER"
 _children: list["subprocess.Popen[bytes]"] = []
@@ -45,6 +48,13 @@ class LocalProcess:
         _children.append(process)
         told = {"pid": process.pid, "started": _start_time(process.pid)}
         write_private(self._identity, json.dumps(told).encode())
+
+    def await_listening(self, host: str, port: int, seconds: float = LISTEN_SECONDS) -> None:
+        """Return once it accepts connections; INTERNAL where it has ended, or does not."""
+        if not await_ready(lambda: tcp_answers(host, port), self.running, seconds):
+            said = self.last_words()
+            self.stop()
+            raise errors.internal(f"what should listen on {host}:{port} did not start: {said}")
 
     def running(self) -> bool:
         """Whether the process lives."""

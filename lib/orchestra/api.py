@@ -32,8 +32,12 @@ def schema(database: Database, role: str) -> Any:
     return ApiSchema(admin, role)
 
 
-def variables(step: Any, settings: Any) -> dict[str, str]:
-    """The service's environment, secrets apart."""
+def variables(step: Any, settings: Any, authorities: Callable[[], str]) -> dict[str, str]:
+    """The service's environment, secrets apart; ``authorities`` gives those of an encrypted Redis.
+
+    They are asked for only where it is one.
+    """
+    encrypted = settings.redis.transit_encryption != "DISABLED"
     return {
         "DATABASE_HOST": step.output("agent-storage-primary", "address"),
         "DATABASE_NAME": settings.alloydb.database,
@@ -41,6 +45,7 @@ def variables(step: Any, settings: Any) -> dict[str, str]:
         "DATABASE_SSLMODE": "require" if settings.target == "google" else "prefer",
         "REDIS_HOST": step.output("agent-memory", "host"),
         "REDIS_PORT": str(step.output("agent-memory", "port")),
+        **({"REDIS_TLS": "true", "REDIS_CA": authorities()} if encrypted else {}),
         **step.output("search-breaker", "environment"),
     }
 

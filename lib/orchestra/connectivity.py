@@ -29,11 +29,10 @@ def query_database(platform: Platform, step: Any) -> str:
 
 def write_and_read_redis(platform: Platform, step: Any) -> str:
     """Write a key that expires by itself, read it back, delete it."""
-    url, password = platform.redis(step)
+    access = platform.redis(step)
+    url = access.url
     key, value = f"migration:probe:{uuid4().hex}", uuid4().hex
-    client = redis.Redis.from_url(
-        url, password=password or None, socket_timeout=5, decode_responses=True
-    )
+    client = access.client(decode_responses=True)
     try:
         with client:
             client.set(key, value, ex=60)

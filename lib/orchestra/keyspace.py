@@ -6,12 +6,13 @@ from lib.cache import standing
 from lib.cache.comparison import Comparison, Kind, compare, require_equal
 from lib.cache.copy import CopyKeys
 from lib.cache.online import CutOverKeys, SyncKeys
+from lib.orchestra.redis_access import RedisAccess
 
 
 class Keyspace:
-    """Source and target of the keys, as URLs with their passwords apart."""
+    """Source and target of the keys."""
 
-    def __init__(self, source: tuple[str, str], target: tuple[str, str], settings: Any) -> None:
+    def __init__(self, source: RedisAccess, target: RedisAccess, settings: Any) -> None:
         self._source = source
         self._target = target
         self._settings = settings
@@ -20,10 +21,11 @@ class Keyspace:
         """Every key is on the target (an action)."""
         data = self._settings.data_migration
         return CopyKeys(
-            self._source[0],
-            self._target[0],
-            source_password=self._source[1],
-            target_password=self._target[1],
+            self._source.url,
+            self._target.url,
+            source_password=self._source.password,
+            target_password=self._target.password,
+            target_authorities=self._target.authorities,
             existing=data.existing_keys,
             workers=data.workers,
         )

@@ -15,6 +15,7 @@ from lib.engine.unknown import Unknown
 from lib.errors import SettingsError
 from lib.logs import MASKING
 from lib.orchestra import target as targets
+from lib.orchestra.redis_access import RedisAccess
 from lib.settings import Settings
 
 if TYPE_CHECKING:
@@ -156,16 +157,16 @@ class Platform:
         return Database.from_url(source.postgresql_seen_from_target, password)
 
     @cached_property
-    def source_redis(self) -> tuple[str, str] | None:
-        """URL and password of the source's Redis; None where there is none to move."""
+    def source_redis(self) -> RedisAccess | None:
+        """The way to the source's Redis; None where there is none to move."""
         source = self.settings.source
         if self.source_is_sample:
-            return self.sample.redis, ""
+            return RedisAccess(self.sample.redis)
         if not source.redis:
             return None
         inline = urlsplit(source.redis).password or ""
         MASKING.learn(inline)
-        return source.redis, _password(source.redis_password_env) or inline
+        return RedisAccess(source.redis, _password(source.redis_password_env) or inline)
 
     # -- the target's data services ------------------------------------------------------------
 
@@ -206,13 +207,25 @@ class Platform:
             self._tunnel = tunnel
         return self._tunnel
 
-    def redis(self, step: Any) -> tuple[str, str]:
-        """URL and password of the Memorystore instance; in a dry run the URL may be unknown."""
+    def redis(self, step: Any) -> RedisAccess:
+        """The way to the Memorystore instance; in a dry run the URL may be unknown."""
         host = step.output("agent-memory", "host")
         port = step.output("agent-memory", "port")
         if isinstance(host, Unknown):
-            return host, ""  # type: ignore[return-value]
-        return f"redis://{host}:{port}", self.redis_auth()
+            return RedisAccess(host)  # type: ignore[arg-type]
+        authorities = self.redis_authorities()
+        scheme = "rediss" if authorities else "redis"
+        return RedisAccess(f"{scheme}://{host}:{port}", self.redis_auth(), authorities)
+
+    def redis_authorities(self) -> str:
+        """The certificates that sign the Memorystore instance's own (network); empty without TLS.
+
+        They are asked for each time: Google adds new ones before the old expire.
+        """
+        settings = self.settings
+        if settings.redis.transit_encryption == "DISABLED":
+            return ""
+        return self.cloud.redis_authorities(settings.project, settings.network, settings.redis)
 
     @property
     def in_use(self) -> bool:

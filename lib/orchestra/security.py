@@ -55,9 +55,10 @@ def application_role_changes_no_schema(platform: Platform, step: Any) -> str:
 
 def redis_refuses_without_password(platform: Platform, step: Any) -> str:
     """Redis answers nobody who does not authenticate."""
-    url, _ = platform.redis(step)
+    access = platform.redis(step)
+    url = access.url
     try:
-        with redis.Redis.from_url(url, socket_timeout=5) as client:
+        with access.client(anonymous=True) as client:
             client.ping()
     except redis.AuthenticationError:
         return "Redis refuses who has no password"

@@ -5,6 +5,7 @@ from typing import Any
 from lib.cache.keyspace import key_counts
 from lib.cache.server import Server
 from lib.orchestra.checks import SourceFacts
+from lib.orchestra.redis_access import RedisAccess
 from lib.postgres.database import Database, connect, version
 
 
@@ -15,6 +16,6 @@ def postgresql_facts(source: Database) -> SourceFacts:
         return SourceFacts(str(version(connection)), int(row[0]))
 
 
-def redis_keys(url: str, password: str) -> int:
+def redis_keys(source: RedisAccess) -> int:
     """How many keys the source's Redis holds in all its databases; raises ``CacheError`` kinds."""
-    return sum(key_counts(Server.from_url(url, password)).values())
+    return sum(key_counts(Server.from_url(source.url, source.password)).values())

@@ -5,6 +5,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -82,7 +83,7 @@ def test_keys_move_over_tls_and_are_announced_over_it(
     action = CopyKeys(redis_source_url, url, target_ca_file=authority)
     action.apply(action.plan(action.observe()), MemoryJournal())
     assert compare(action.source, Server.from_url(redis_target_url)).equal
-    announcing = Server.from_url(url, ca_file=authority)
+    announcing = Server.from_url(url, authorities=Path(authority).read_text())
     with Notifications(announcing, MemoryJournal()) as notifications:
         assert notifications.complete
         target.set("changed", 1)

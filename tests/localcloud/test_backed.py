@@ -1,6 +1,7 @@
 """Resources with something real behind them: SQL, Redis commands and HTTP reach it."""
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -13,6 +14,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from lib.cache.server import Link
+from lib.cache.server import Server as CacheServer
+from lib.localcloud import certificates
+from lib.orchestra.redis_access import RedisAccess
 from tests.localcloud.conftest import FAST, Server, code_of
 
 
@@ -117,6 +122,51 @@ def test_memorystore_is_a_server_with_auth(cloud: Server, project: str) -> None:
     once = Retry(NoBackoff(), 0)
     with pytest.raises(redis.ConnectionError):
         redis.Redis(made.host, made.port, password=secret, retry=once).ping()
+
+
+def test_encrypted_memorystore_speaks_tls_alone(cloud: Server, project: str) -> None:
+    client = cloud.client("redis")
+    wanted = {"tier": "BASIC", "memory_size_gb": 1, "auth_enabled": True,
+              "transit_encryption_mode": "SERVER_AUTHENTICATION"}  # fmt: skip
+    made = client.create_instance(
+        parent=f"projects/{project}/locations/us-central1", instance_id="encrypted", instance=wanted
+    ).result(polling=FAST)
+    secret = client.get_instance_auth_string(name=made.name).auth_string
+    [authority] = made.server_ca_certs
+    assert (made.port, len(authority.sha1_fingerprint)) == (6378, 40)
+    access = RedisAccess(f"rediss://{made.host}:{made.port}", secret, authority.cert)
+    with access.client() as connection:
+        connection.set("key", "x" * 3_000_000)
+        assert connection.get("key") == b"x" * 3_000_000
+    with Link(CacheServer.from_url(*access[:2], authorities=authority.cert, managed=True)) as link:
+        assert link.ask("PING") == b"PONG"
+    with pytest.raises(redis.AuthenticationError), access.client(anonymous=True) as connection:
+        connection.ping()
+    once = {"retry": Retry(NoBackoff(), 0)}
+    for other in (
+        {"url": f"redis://{made.host}:{made.port}"},  # no TLS
+        {"url": f"redis://{made.host}:6379"},  # the port without TLS is not served
+        {"authorities": certificates.authority(cloud.state).certificate.read_text()},  # another's
+    ):
+        changed = access._replace(**{"authorities": "", **other})
+        with pytest.raises(redis.ConnectionError), changed.client(**once) as connection:
+            connection.ping()
+    refused = {"name": made.name, "transit_encryption_mode": "DISABLED"}
+    mask = {"paths": ["transit_encryption_mode"]}
+    assert code_of(lambda: client.update_instance(instance=refused, update_mask=mask)) == (
+        "INVALID_ARGUMENT"
+    )
+    os.kill(int(json.loads(_told(cloud, "redis/*.tls"))["pid"]), signal.SIGKILL)
+    with access.client(**once) as connection:
+        assert _until(connection.ping)
+    client.delete_instance(name=made.name).result(polling=FAST)
+    assert not list(cloud.state.glob("redis/*.tls"))
+
+
+def _told(cloud: Server, pattern: str) -> str:
+    """Which process serves in the one folder of that pattern."""
+    [folder] = cloud.state.glob(pattern)
+    return (folder / "process.json").read_text()
 
 
 def test_workstation_keeps_its_home(cloud: Server, project: str) -> None:

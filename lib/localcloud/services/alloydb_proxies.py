@@ -13,11 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from lib.localcloud import certificates, errors
 from lib.localcloud.alloydb_admission import Identity
 from lib.localcloud.core import Core
-from lib.localcloud.probes import await_ready, tcp_answers
 from lib.localcloud.process import LocalProcess
 
 PORT: Final = 5433
-START_SECONDS: Final = 30.0
 SHORTEST, LONGEST = 3600, 24 * 3600
 
 
@@ -87,12 +85,7 @@ class InstanceProxy:
 
     def await_ready(self) -> None:
         """Return once it serves; INTERNAL where it has ended."""
-        host = self.core.addresses.require(self.instance.name)
-        process = self._process
-        if not await_ready(lambda: tcp_answers(host, PORT), process.running, START_SECONDS):
-            said = process.last_words()
-            process.stop()
-            raise errors.internal(f"the proxy of {self.instance.name} did not start: {said}")
+        self._process.await_listening(self.core.addresses.require(self.instance.name), PORT)
 
     def running(self) -> bool:
         """Whether the process lives."""

@@ -1,6 +1,7 @@
 """Memorystore for Redis v1: an instance is a real Valkey on an address of its own.
 
-In-transit encryption and read replicas are refused.
+With in-transit encryption TLS is ended before it by a process of the instance's own; its server is
+then on an address that nobody is told.  Read replicas are refused.
 """
 
 import re
@@ -16,6 +17,8 @@ from lib.localcloud.kind import Kind
 from lib.localcloud.locations import is_zone_of
 from lib.localcloud.resource import States
 from lib.localcloud.service import Service
+from lib.localcloud.services.redis_encryption import PORT as TLS_PORT
+from lib.localcloud.services.redis_encryption import Encryption
 
 PORT: Final = 6379
 VERSIONS: Final = ("REDIS_7_2", "REDIS_7_0", "REDIS_6_X")
@@ -35,6 +38,7 @@ CONFIGS: Final = {
     "stream-node-max-entries": re.compile(r"\d+"),
 }
 State = api.Instance.State
+ENCRYPTED = api.Instance.TransitEncryptionMode.SERVER_AUTHENTICATION
 
 
 class Instances(Kind):
@@ -74,11 +78,6 @@ class Instances(Kind):
             wrong.append(("instance.redis_version", f"one of {', '.join(VERSIONS)}"))
         if not is_zone_of(pb.location_id, pb.name.split("/")[3]):
             wrong.append(("instance.location_id", f"'{pb.location_id}' is no zone of the region"))
-        if pb.transit_encryption_mode != api.Instance.TransitEncryptionMode.DISABLED:
-            wrong.append(
-                ("instance.transit_encryption_mode",
-                 "the embedded cloud supports DISABLED only (loopback needs no TLS)")
-            )  # fmt: skip
         if pb.read_replicas_mode != api.Instance.ReadReplicasMode.READ_REPLICAS_DISABLED:
             wrong.append(("instance.read_replicas_mode", "the embedded cloud has no read replicas"))
         if wrong:
@@ -99,10 +98,20 @@ class Instances(Kind):
         ]
 
     def build(self, pb: Any) -> None:
-        pb.host = self.core.addresses.of(self._key(pb), PORT)
-        pb.port = PORT
         self._settle_password(pb)
+        if not self._is_encrypted(pb):
+            pb.host, pb.port = self.core.addresses.of(self._key(pb), PORT), PORT
+            self._server(pb).start()
+            return
+        pb.host = self.core.addresses.of(f"{self._key(pb)}#tls", TLS_PORT)
+        pb.port = TLS_PORT
+        self.core.addresses.of(self._key(pb), PORT)
+        front = self._front(pb)
+        front.begin()
         self._server(pb).start()
+        front.await_ready()
+        pb.ClearField("server_ca_certs")
+        pb.server_ca_certs.append(front.told())
 
     def change(self, old: Any, new: Any) -> None:
         if old.auth_enabled != new.auth_enabled:
@@ -114,23 +123,47 @@ class Instances(Kind):
 
     def remove(self, pb: Any) -> None:
         if self.core.addresses.known(self._key(pb)):
+            if self._is_encrypted(pb):
+                self._front(pb).discard()
+                self.core.addresses.release(f"{self._key(pb)}#tls")
             self._server(pb).discard()
             self.core.addresses.release(self._key(pb))
         self.store.drop_fact("redis-auth", pb.name)
         self.store.drop_fact("redis-data", pb.name)
 
     def alive(self, pb: Any) -> bool:
-        return bool(pb.state != State.READY or self._server(pb).running())
+        if pb.state != State.READY:
+            return True
+        passed_on = not self._is_encrypted(pb) or self._front(pb).running()
+        return passed_on and bool(self._server(pb).running())
 
     def revive(self, pb: Any) -> None:
+        if not self._is_encrypted(pb):
+            self._server(pb).start()
+            return
+        front = self._front(pb)
+        front.begin()
         self._server(pb).start()
+        front.await_ready()
 
     def halt(self, pb: Any) -> None:
         if self.core.addresses.known(self._key(pb)):
+            if self._is_encrypted(pb):
+                self._front(pb).stop()
             self._server(pb).stop()
 
     def where(self, pb: Any) -> str:
         return f"{pb.host}:{pb.port}" if pb.host else ""
+
+    @staticmethod
+    def _is_encrypted(pb: Any) -> bool:
+        return bool(pb.transit_encryption_mode == ENCRYPTED)
+
+    def _front(self, pb: Any) -> Encryption:
+        folder = self.core.state / "redis" / f"{self._folder(pb)}.tls"
+        known = self.core.addresses
+        host = known.known(f"{self._key(pb)}#tls")
+        return Encryption(folder, host, (known.require(self._key(pb)), PORT))
 
     def password(self, name: str) -> str:
         """The AUTH string, or empty text."""

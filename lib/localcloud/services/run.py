@@ -31,7 +31,6 @@ from lib.localcloud.store import OperationRow
 PORT: Final = 8080
 IMAGE: Final = re.compile(r"embedded://([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 DEFAULT_PROBE_SECONDS: Final = 240.0
-FRONTEND_SECONDS: Final = 20.0
 SECRETS: Final = "google.cloud.secretmanager.v1.SecretManagerService"
 RESERVED: Final = ("PORT", "HOST", "K_SERVICE", "K_REVISION", "K_CONFIGURATION")
 UNSUPPORTED: Final = ("command", "volume_mounts", "depends_on", "liveness_probe")
@@ -305,9 +304,7 @@ class Services(Kind):
         port = self.core.addresses.port(pb.name, PORT)
         arguments = [host, str(port), str(self._folder(pb) / "target")]
         frontend.start("lib.localcloud.frontend", arguments)
-        if not await_ready(lambda: tcp_answers(host, port), frontend.running, FRONTEND_SECONDS):
-            frontend.stop()
-            raise errors.internal(f"the frontend did not start: {frontend.last_words()}")
+        frontend.await_listening(host, port)
 
     def _template(self, revision: str) -> Any | None:
         known = self.store.fact("run-revision", revision)
