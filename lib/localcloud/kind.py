@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PAGE: Final = 100
 LARGEST_PAGE: Final = 1000
 REQUEST_MEMORY_SECONDS: Final = 3600.0
+CREATING: Final = ("Create", "Restore")
 
 
 class Kind(Resource):
@@ -79,7 +80,7 @@ class Kind(Resource):
             self.require_parent(parent)
             if self.store.get(self.service.name, name):
                 raise errors.already_exists(name, self.name)
-            self.admit(parent)
+            self.admit(parent, pb)
             if getattr(request, "validate_only", False):
                 return self.validated(call, parent, pb)
             self._stamp(pb)
@@ -303,7 +304,7 @@ class Kind(Resource):
 
     def work(self, row: OperationRow) -> Finish:
         """The work of the standard mutations."""
-        if row.rpc.startswith("Create"):
+        if row.rpc.startswith(CREATING):
             return self._work_create(row)
         if row.rpc.startswith("Delete"):
             return self._work_delete(row)
@@ -361,11 +362,11 @@ class Kind(Resource):
         pb = self.find(row.target)
         if pb is None:
             return
-        if row.rpc.startswith("Create") and not (self.states and self.states.failed):
+        if row.rpc.startswith(CREATING) and not (self.states and self.states.failed):
             self.remove(pb)
             self.store.delete(self.service.name, row.target)
             return
-        broken = row.rpc.startswith(("Create", "Delete"))
+        broken = row.rpc.startswith((*CREATING, "Delete"))
         self.set_state(pb, "failed" if broken else "ready")
         self.save(row.target, pb)
 

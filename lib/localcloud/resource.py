@@ -74,7 +74,7 @@ class Resource:
     def check(self, pb: Any) -> None:
         """Refuse values that Google refuses."""
 
-    def admit(self, parent: str) -> None:
+    def admit(self, parent: str, pb: Any) -> None:
         """Refuse a new resource that ``parent`` has no room for."""
 
     def build(self, pb: Any) -> None:

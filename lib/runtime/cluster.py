@@ -3,14 +3,18 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from lib.runtime.account import Account, data_home, reachable_programs, run_as
 from lib.runtime.binaries import initdb_path
 from lib.runtime.errors import FolderUnusable, RuntimeFailure
 from lib.runtime.folders import disk_full, explained
 from lib.runtime.processes import environment
+
+Fill: TypeAlias = Callable[[Path, Account | None], None]
+"""Fills an empty folder with what a server needs to start on it."""
 
 _SETTINGS = "runtime.conf"
 _FORM = (
@@ -32,10 +36,10 @@ def program(path: Path, account: Account | None) -> Path:
     return reachable_programs(account, path.parents[1]) / "bin" / path.name
 
 
-def make_cluster(data: Path, password: str, account: Account | None) -> None:
-    """Run initdb unless ``data`` is a data folder already.
+def make_cluster(data: Path, account: Account | None, fill: Fill) -> None:
+    """Fill ``data`` by ``fill`` unless it is a data folder already.
 
-    It works under another name and then renames, so that a kill leaves nothing half-made.
+    It is done under another name and then renames, so that a kill leaves nothing half-made.
     Raises ``FolderUnusable``, ``DiskFull``, ``RuntimeFailure``.
     """
     if (data / "PG_VERSION").is_file():
@@ -45,11 +49,24 @@ def make_cluster(data: Path, password: str, account: Account | None) -> None:
         _require_empty(data)
         remove_cluster(unfinished)
         _make_folder(unfinished, account)
-        _initdb(unfinished, password, account)
-        with (unfinished / "postgresql.conf").open("a") as settings:
-            settings.write(f"\ninclude '{_SETTINGS}'\n")
+        try:
+            fill(unfinished, account)
+        except BaseException:
+            remove_cluster(unfinished)
+            raise
         remove_cluster(data)
         unfinished.rename(data)
+
+
+def initialised(password: str) -> Fill:
+    """Fill a folder by initdb."""
+
+    def fill(folder: Path, account: Account | None) -> None:
+        _initdb(folder, password, account)
+        with (folder / "postgresql.conf").open("a") as settings:
+            settings.write(f"\ninclude '{_SETTINGS}'\n")
+
+    return fill
 
 
 def configure(
@@ -106,7 +123,6 @@ def _initdb(folder: Path, password: str, account: Account | None) -> None:
     finally:
         os.close(secret)
     if made.returncode != 0:
-        remove_cluster(folder)
         complaint = made.stderr.strip() or f"it ended with {made.returncode}: {made.stdout[-300:]}"
         raise _failure(folder, complaint)
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from lib.runtime.account import Account, server_account
 from lib.runtime.addresses import require_free
 from lib.runtime.binaries import postgres_path
-from lib.runtime.cluster import configure, make_cluster, program, remove_cluster
+from lib.runtime.cluster import Fill, configure, initialised, make_cluster, program, remove_cluster
 from lib.runtime.errors import RuntimeFailure, ServerFailed
 from lib.runtime.folders import disk_full, explained, locked, require_room
 from lib.runtime.processes import await_ready, begin, end, is_server
@@ -32,7 +32,8 @@ class PostgreSQL:
     ``data`` is made by ``start`` when it isn't there.  ``host`` is a loopback address.  With a
     ``password`` the superuser ``postgres`` must give it (SCRAM), without one everybody on this
     machine is trusted; it takes effect when the folder is made.  ``settings`` are server
-    settings by name and win over the defaults.
+    settings by name and win over the defaults.  ``origin`` fills a new folder where it is not to
+    begin empty; passwords are then those of its data.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class PostgreSQL:
         *,
         password: str = "",
         settings: Mapping[str, str] = MappingProxyType({}),
+        origin: Fill | None = None,
     ) -> None:
         self.data = data.absolute()
         self.host = host
@@ -50,6 +52,7 @@ class PostgreSQL:
         self.log = self.data / "server.log"
         self._password = password
         self._settings = dict(settings)
+        self._origin = origin
 
     def __repr__(self) -> str:
         return f"PostgreSQL({str(self.data)!r}, {self.host!r}, {self.port})"
@@ -115,7 +118,7 @@ class PostgreSQL:
             self.data.parent.mkdir(parents=True, exist_ok=True)
             require_room(self.data.parent)
         require_free(self.host, self.port, f"PostgreSQL ({self.data})")
-        make_cluster(self.data, self._password, account)
+        make_cluster(self.data, account, self._origin or initialised(self._password))
         with explained(self.data):
             self._disown_pid_file()
             configure(self.data, account, self._all_settings(), trusted=not self._password)

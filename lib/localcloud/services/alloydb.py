@@ -1,7 +1,9 @@
 """AlloyDB Admin v1: a primary instance is a real PostgreSQL on an address of its own.
 
 Before it stands its proxy, which Google's own connectors reach on port 5433; IAM users get in by
-that alone.  Read pools, secondary clusters and backups are refused.  A user with the role
+that alone.  A read pool is a standby that follows the primary: one, however many nodes it is said
+to have.  A backup is a base backup of the primary; a cluster can be restored from it, but not to a
+point in time.  Secondary clusters and automated backups are refused.  A user with the role
 ``alloydbsuperuser`` is a superuser here.
 """
 
@@ -19,13 +21,15 @@ from lib.localcloud.core import Call
 from lib.localcloud.kind import Kind
 from lib.localcloud.resource import States
 from lib.localcloud.service import Service
+from lib.localcloud.services.alloydb_backups import Backups, discard, restored
 from lib.localcloud.services.alloydb_database import Database
 from lib.localcloud.services.alloydb_flags import FLAGS
-from lib.localcloud.services.alloydb_instances import Instances
+from lib.localcloud.services.alloydb_instances import REPLICA, Instances
 from lib.localcloud.services.alloydb_proxies import LONGEST, Authority
 from lib.localcloud.services.alloydb_users import Users
 from lib.localcloud.versions import AnotherVersion
 
+SOURCE: Final = "alloydb-source"
 NETWORK: Final = re.compile(r"projects/[^/]+/global/networks/[a-z]([a-z0-9-]*[a-z0-9])?")
 
 
@@ -76,8 +80,17 @@ class Clusters(Kind):
             database = self.database(new.name, old.initial_user.password)
             database.set_password("postgres", new.initial_user.password)
 
+    def build(self, pb: Any) -> None:
+        backup = self.store.fact(SOURCE, pb.name)
+        if backup is not None:
+            backups: Any = self.service.of_kind["Backup"]
+            backups.restore(backup.decode(), pb)
+
     def remove(self, pb: Any) -> None:
         Authority(self.core.state, pb.uid).discard()
+        discard(restored(self.core.state, pb.uid))
+        self.store.drop_fact(SOURCE, pb.name)
+        self.store.drop_fact(REPLICA, pb.name)
 
     def present(self, _name: str, pb: Any) -> Any:
         """The initial user is input only."""
@@ -88,10 +101,8 @@ class Clusters(Kind):
 
     def primary(self, cluster: str) -> Any | None:
         """The cluster's primary instance, or None."""
-        instances = self.service.of_kind["Instance"]
-        for row in self.store.children(self.service.name, "Instance", cluster):
-            return instances.plain.FromString(row.body)
-        return None
+        instances: Any = self.service.of_kind["Instance"]
+        return instances.primary(cluster)
 
     def database(self, cluster: str, password: str = "") -> Database:
         """The way in as superuser; FAILED_PRECONDITION without a primary that is ready."""
@@ -117,7 +128,7 @@ class AlloyDB(Service):
 
     client = ("google.cloud.alloydb_v1.services.alloy_db_admin", "AlloyDBAdmin")
     title = "alloydb.googleapis.com"
-    kinds = (Clusters, Instances, Users)
+    kinds = (Clusters, Instances, Users, Backups)
 
     def GetConnectionInfo(self, call: Call, request: Any) -> Message:
         """Where the instance listens."""
@@ -140,6 +151,25 @@ class AlloyDB(Service):
         seconds = request.cert_duration.seconds if request.HasField("cert_duration") else LONGEST
         chain, root = authority.certify(request.public_key, identity, seconds)
         return call.method.response(pem_certificate_chain=chain, ca_cert=root)
+
+    def RestoreCluster(self, call: Call, request: Any) -> Message:
+        """A new cluster with the data and the users of a backup."""
+        if not request.HasField("backup_source"):
+            raise errors.unimplemented("the embedded cloud restores backups, and no points in time")
+        clusters, backups = self.of_kind["Cluster"], self.of_kind["Backup"]
+        field = "backup_source.backup_name"
+        source = backups.canonical(request.backup_source.backup_name, backups.pattern, field)
+        call.require(f"{backups.permission}.get", self.name, source)
+        backup: Any = backups.require(source)
+        if backup.state != api.Backup.State.READY:
+            raise errors.failed_precondition(source, "the backup is not READY")
+        found: Any = backups
+        request.cluster.initial_user.password = found.password(source)
+        with self.core.store.transaction():
+            target = f"{self.core.canonical(request.parent)}/clusters/{request.cluster_id}"
+            if clusters.find(target) is None and not request.validate_only:
+                self.core.store.put_fact(SOURCE, target, source.encode())
+            return clusters.create(call, request)
 
     def ListDatabases(self, call: Call, request: Any) -> Message:
         """The databases of the cluster, all on one page."""

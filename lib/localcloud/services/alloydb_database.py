@@ -9,6 +9,7 @@ from lib.localcloud import errors
 
 SUPERUSER = "alloydbsuperuser"
 IAM_ROLE = "alloydbiamuser"
+REPLICA_ROLE = "alloydbreplica"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,35 @@ class Database:
         with self._connect() as connection:
             for role in (SUPERUSER, IAM_ROLE):
                 self._ensure_role(connection, role)
+
+    def admit_replica(self, password: str, slot: str) -> None:
+        """Make the role and the slot by which a standby follows; repeatable."""
+        with self._connect() as connection:
+            self._ensure_role(connection, REPLICA_ROLE)
+            statement = sql.SQL("ALTER ROLE {} LOGIN REPLICATION")
+            connection.execute(statement.format(sql.Identifier(REPLICA_ROLE)))
+            self._alter_password(connection, REPLICA_ROLE, password)
+        with self._connect() as connection:  # a slot is made in a transaction that writes nothing
+            connection.execute(
+                "SELECT pg_create_physical_replication_slot(%s, true) WHERE NOT EXISTS"
+                " (SELECT FROM pg_replication_slots WHERE slot_name = %s)",
+                (slot, slot),
+            )
+
+    def dismiss_replica(self, slot: str) -> None:
+        """Drop a standby's slot, and who uses it."""
+        with self._connect() as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
+                " WHERE slot_name = %s AND active",
+                (slot,),
+            )
+        with self._connect() as connection:
+            connection.execute(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+                " WHERE slot_name = %s",
+                (slot,),
+            )
 
     def make_user(self, name: str, password: str, roles: list[str]) -> None:
         """Make or change a login role; its memberships become ``roles``."""

@@ -94,6 +94,21 @@ def violations(flags: Mapping[str, str]) -> list[tuple[str, str]]:
     return found
 
 
+SHARED: Final = (
+    "max_connections", "max_locks_per_transaction", "max_wal_senders", "max_worker_processes",
+)  # fmt: skip
+"""What a standby must allow at least as much of as its primary."""
+
+
+def allowing(own: Mapping[str, str], primary: Mapping[str, str]) -> dict[str, str]:
+    """A standby's own settings, raised to what its primary allows."""
+    found = dict(own)
+    for name in SHARED:
+        if name in primary:
+            found[name] = str(max(int(found.get(name, "0")), int(primary[name])))
+    return found
+
+
 def settings(flags: Mapping[str, str]) -> dict[str, str]:
     """PostgreSQL settings for the flags."""
     found = {name: value for name, value in flags.items() if "." not in name}

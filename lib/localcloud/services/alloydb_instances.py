@@ -1,7 +1,14 @@
-"""AlloyDB instances: a primary is a real PostgreSQL on an address of its own, with its proxy."""
+"""AlloyDB instances: each is a real PostgreSQL on an address of its own, with its proxy.
 
+A read pool is a standby that follows the primary by PostgreSQL's own replication: one, however
+many nodes it is said to have.
+"""
+
+import contextlib
+import secrets
 from typing import Any, Final
 
+import psycopg
 from google.cloud import alloydb_v1 as api
 
 from lib.localcloud import errors
@@ -11,16 +18,21 @@ from lib.localcloud.kind import Kind
 from lib.localcloud.locations import is_zone_of
 from lib.localcloud.names import parent_of
 from lib.localcloud.resource import States
-from lib.localcloud.services.alloydb_database import Database
-from lib.localcloud.services.alloydb_flags import settings, violations
+from lib.localcloud.services.alloydb_backups import restored
+from lib.localcloud.services.alloydb_database import REPLICA_ROLE, Database
+from lib.localcloud.services.alloydb_flags import allowing, settings, violations
 from lib.localcloud.services.alloydb_proxies import PORT, InstanceProxy
+from lib.localcloud.store import Row
 
 CPU_COUNTS: Final = (1, 2, 4, 8, 16, 32, 48, 64, 72, 80, 96, 128)
 PRIMARY = api.Instance.InstanceType.PRIMARY
+READ_POOL = api.Instance.InstanceType.READ_POOL
+NODES: Final = 20
+REPLICA: Final = "alloydb-replica"
 
 
 class Instances(Kind):
-    """An instance; only PRIMARY, one in a cluster."""
+    """An instance; one PRIMARY in a cluster, and READ_POOLs beside it."""
 
     name = "Instance"
     message = api.Instance
@@ -39,9 +51,14 @@ class Instances(Kind):
         pb.availability_type = pb.availability_type or int(api.Instance.AvailabilityType.REGIONAL)
 
     def check(self, pb: Any) -> None:
-        if pb.instance_type != PRIMARY:
+        if pb.instance_type not in (PRIMARY, READ_POOL):
             raise errors.invalid(
-                "instance.instance_type", "the embedded cloud runs PRIMARY instances only"
+                "instance.instance_type", "the embedded cloud runs PRIMARY and READ_POOL instances"
+            )
+        nodes = pb.read_pool_config.node_count
+        if (pb.instance_type == READ_POOL) != (nodes != 0) or nodes not in range(NODES + 1):
+            raise errors.invalid(
+                "instance.read_pool_config.node_count", f"1 to {NODES}, for a READ_POOL alone"
             )
         if pb.machine_config.cpu_count not in CPU_COUNTS:
             raise errors.invalid(
@@ -57,19 +74,42 @@ class Instances(Kind):
         if wrong:
             raise errors.invalid_fields(wrong)
 
-    def admit(self, parent: str) -> None:
-        rows = self.store.children(self.service.name, "Instance", parent)
-        if rows:
-            raise errors.failed_precondition(parent, f"the primary exists: {rows[0].name}")
+    def admit(self, parent: str, pb: Any) -> None:
+        primary = self.primary(parent)
+        if pb.instance_type == PRIMARY and primary is not None:
+            raise errors.failed_precondition(parent, f"the primary exists: {primary.name}")
+        if pb.instance_type == READ_POOL and (primary is None or not self._ready(primary)):
+            raise errors.failed_precondition(parent, "the cluster has no primary that is READY")
+
+    def primary(self, cluster: str) -> Any | None:
+        """The cluster's primary, or None."""
+        return next((each for each in self._of(cluster) if each.instance_type == PRIMARY), None)
+
+    def _of(self, cluster: str) -> list[Any]:
+        rows = self.store.children(self.service.name, "Instance", cluster)
+        return [self.plain.FromString(row.body) for row in rows]
+
+    def _pools(self, primary: Any) -> list[Any]:
+        if primary.instance_type != PRIMARY:
+            return []
+        return [each for each in self._of(parent_of(primary.name)) if each.name != primary.name]
+
+    def children(self, name: str) -> list[Row]:
+        """A primary stays as long as something follows it."""
+        followers = {each.name for each in self._pools(self.require(name))}
+        rows = self.store.children(self.service.name, "Instance", parent_of(name))
+        return [row for row in rows if row.name in followers]
 
     def build(self, pb: Any) -> None:
         pb.ip_address = self.core.addresses.of(pb.name, 5432)
         self._expose(pb)
         proxy = self._proxy(pb)
         proxy.begin()  # it starts while the database does
+        if pb.instance_type == READ_POOL:
+            self._primary_of(pb).admit_replica(*self._replica(pb))
         self._server(pb).start()
-        cluster = self.service.of_kind["Cluster"].require(parent_of(pb.name))
-        Database(pb.ip_address, cluster.initial_user.password).prepare()
+        if pb.instance_type == PRIMARY:
+            self._database(pb).prepare()
         proxy.await_ready()
 
     def change(self, old: Any, new: Any) -> None:
@@ -77,10 +117,19 @@ class Instances(Kind):
         if dict(old.database_flags) != dict(new.database_flags):
             self._server(old).stop()
             self._server(new).start()
+            self._restart_pools(new)
         if old.public_ip_address != new.public_ip_address:
             self._proxy(old).stop()
         self._proxy(new).begin()
         self._proxy(new).await_ready()
+
+    def _restart_pools(self, primary: Any) -> None:
+        """A standby stands still while its primary allows more than it does."""
+        for pool in self._pools(primary):
+            with self.core.guard(pool.name):
+                if self._ready(pool):
+                    self._server(pool).stop()
+                    self._server(pool, primary).start()
 
     def _expose(self, pb: Any) -> None:
         """Give or take the public address and the name in PSC, and admit IAM logins or not."""
@@ -104,6 +153,9 @@ class Instances(Kind):
         if self.core.addresses.known(pb.name):
             self._server(pb).discard()
             self.core.addresses.release(pb.name)
+        if pb.instance_type == READ_POOL:  # the primary may be gone, and the slot with it
+            with contextlib.suppress(errors.RpcError, psycopg.Error):
+                self._primary_of(pb).dismiss_replica(self._slot(pb))
         self.core.addresses.release(f"{pb.name}#public")
         self.store.drop_fact(IAM, pb.name)
 
@@ -134,13 +186,54 @@ class Instances(Kind):
         cluster = self.service.of_kind["Cluster"].find(parent_of(pb.name))
         return InstanceProxy(self.core, pb, cluster.uid if cluster else "")
 
-    def _server(self, pb: Any) -> Any:
+    def _database(self, pb: Any) -> Database:
+        cluster = self.service.of_kind["Cluster"].require(parent_of(pb.name))
+        return Database(pb.ip_address, cluster.initial_user.password)
+
+    def _primary_of(self, pool: Any) -> Database:
+        """The way into the primary that a pool follows; FAILED_PRECONDITION where there is none."""
+        clusters: Any = self.service.of_kind["Cluster"]
+        database: Database = clusters.database(parent_of(pool.name))
+        return database
+
+    def _replica(self, pool: Any) -> tuple[str, str]:
+        """The password of the cluster's replication role, made once, and the pool's slot."""
+        cluster = parent_of(pool.name)
+        with self.store.transaction():
+            known = self.store.fact(REPLICA, cluster)
+            if known is None:
+                known = secrets.token_urlsafe(24).encode()
+                self.store.put_fact(REPLICA, cluster, known)
+        return known.decode(), self._slot(pool)
+
+    @staticmethod
+    def _slot(pool: Any) -> str:
+        return "pool_" + str(pool.uid).replace("-", "_")
+
+    def _server(self, pb: Any, primary: Any | None = None) -> Any:
+        """The server behind an instance; a pool's by what ``primary`` is, or is about to be."""
+        from lib.runtime.base_backup import Upstream, copied
+        from lib.runtime.cluster import Fill
         from lib.runtime.postgresql import PostgreSQL
 
         cluster = self.service.of_kind["Cluster"].find(parent_of(pb.name))
+        wanted = settings(pb.database_flags)
+        origin: Fill | None = None
+        primary = primary or self.primary(parent_of(pb.name))
+        if pb.instance_type == READ_POOL and primary is not None:
+            password, slot = self._replica(pb)
+            upstream = Upstream(primary.ip_address, 5432, REPLICA_ROLE, password, slot)
+            wanted = {
+                **allowing(wanted, settings(primary.database_flags)),
+                "primary_conninfo": upstream.conninfo, "primary_slot_name": slot,
+            }  # fmt: skip
+            origin = upstream.fill_standby
+        elif cluster is not None and (backup := restored(self.core.state, cluster.uid)).exists():
+            origin = copied(backup)
         return PostgreSQL(
             self.core.state / "alloydb" / pb.uid,
             self.core.addresses.require(pb.name),
             password=cluster.initial_user.password if cluster else "",
-            settings=settings(pb.database_flags),
+            settings=wanted,
+            origin=origin,
         )
