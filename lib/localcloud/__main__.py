@@ -49,6 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     commands.add_parser("serve", parents=[common, serving], help="serve in the foreground")
     commands.add_parser("status", parents=[common], help="what runs where")
+    console = commands.add_parser("console", parents=[common], help="read-only pages of it all")
+    console.add_argument("--port", type=int, default=0,
+                         help="on 127.0.0.1 (default: 8480, or the next that is free)")  # fmt: skip
     commands.add_parser("stop", parents=[common], help="stop the server and its instances")
     reset = commands.add_parser("reset", parents=[common], help="remove all resources")
     reset.add_argument("--yes", action="store_true", help="do not ask")
@@ -75,6 +78,10 @@ def _run(options: argparse.Namespace, state: Path) -> int:
             )  # fmt: skip
         case "status":
             return _status(options, state)
+        case "console":
+            from lib.localcloud import console
+
+            console.run(state, options.port)
         case "stop":
             print("stopped" if lifecycle.stop(state) else "was not running", file=sys.stderr)
         case "reset":
