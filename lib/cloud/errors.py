@@ -93,6 +93,10 @@ class OperationFailed(CloudError):
     """A long-running operation, or the resource it worked on, ended in failure."""
 
 
+class OperationCancelled(OperationFailed):
+    """Somebody cancelled a long-running operation before it had done its work."""
+
+
 class CannotChange(CloudError):
     """The resource differs in fields that Google never changes in place."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from lib.cloud.errors import (
     NotFound,
+    OperationCancelled,
     OperationFailed,
     Situation,
     TookTooLong,
@@ -81,7 +82,7 @@ def wait(
 
 
 def _raise_failure(operation: Any, situation: Situation) -> None:
-    from google.api_core.exceptions import from_grpc_status
+    from google.api_core.exceptions import Cancelled, from_grpc_status
 
     if not operation.HasField("error"):
         return
@@ -89,6 +90,13 @@ def _raise_failure(operation: Any, situation: Situation) -> None:
     original = from_grpc_status(  # type: ignore[no-untyped-call]
         status.code, status.message, errors=(status,)
     )
+    if isinstance(original, Cancelled):
+        raise OperationCancelled(
+            f"{situation.subject}: the operation {operation.name} was cancelled by somebody.",
+            expected="nobody to cancel what the migration waits for",
+            remedy="find out who did and why (audit logs: protoPayload.methodName: "
+            "CancelOperation), then run again: what it left half made is looked at first",
+        ) from original
     meant = translate(original, situation)
     if meant.transient or isinstance(meant, NotFound):
         # Nothing passes by itself here: the operation is over.

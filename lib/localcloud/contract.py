@@ -18,11 +18,14 @@ import grpc  # type: ignore[import-untyped]
 from google.iam.v1 import iam_policy_pb2
 from google.protobuf.message import Message
 
+from lib.localcloud.names import snake
+
 RULE = re.compile(
     r"^ {8}(\w+) \([^\n]*?(?:\n {12}[^\n]*?)?\):\n\s+(Required|Output only|Immutable)\.", re.M
 )
 PATTERN = re.compile(r'"((?:\w+/\{\w+\}/?)+[\w/]*)"')
 VARIABLE = re.compile(r"\{([\w.]+)(?:=([^}]*))?\}")
+OPERATION_VERBS = ("Get", "List", "Cancel", "Delete", "Wait")
 MIXINS = (
     "google.longrunning.Operations",
     "google.cloud.location.Locations",
@@ -54,11 +57,15 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """A service of one client: methods by RPC name, resource name patterns by kind."""
+    """A service of one client: methods by RPC name, resource name patterns by kind.
+
+    ``operations`` are the methods of google.longrunning.Operations that the API has.
+    """
 
     name: str
     methods: Mapping[str, Method]
     patterns: Mapping[str, str]
+    operations: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +145,10 @@ def load(module: str, service: str) -> Api:
             plain(result) if result else None,
             plain(metadata) if metadata else None,
         )
-    return Api(prefix, methods, _patterns(getattr(client, f"{service}Client")))
+    client_class = getattr(client, f"{service}Client")
+    mixed_in = (f"{verb}Operation" + "s" * (verb == "List") for verb in OPERATION_VERBS)
+    offered = frozenset(rpc for rpc in mixed_in if hasattr(client_class, snake(rpc)))
+    return Api(prefix, methods, _patterns(client_class), offered)
 
 
 def _stubs(transport_class: Any) -> list[tuple[str, Any, Any]]:

@@ -153,7 +153,9 @@ class Core:
     def _metadata(self, row: OperationRow) -> Message | None:
         owner = self._owner(row)
         own: Message | None = owner.metadata(row)
-        return own or standard_metadata(row, owner.api.methods[row.rpc].metadata)
+        cancelled = self.operations.cancelled(row.name)
+        kind = owner.api.methods[row.rpc].metadata
+        return own or standard_metadata(row, kind, cancelled=cancelled)
 
     def _owner(self, row: OperationRow) -> Any:
         return self.service(row.service)

@@ -138,6 +138,11 @@ def aborted(message: str, reason: str = "CONCURRENT_MODIFICATION") -> RpcError:
     return RpcError(code_pb2.ABORTED, message, _info(reason))
 
 
+def cancelled(operation: str) -> RpcError:
+    """CANCELLED: what an operation ends with that somebody asked to stop."""
+    return RpcError(code_pb2.CANCELLED, f"The operation '{operation}' was cancelled.")
+
+
 def unauthenticated() -> RpcError:
     """UNAUTHENTICATED: no bearer token, or one that nobody has."""
     return RpcError(

@@ -42,7 +42,7 @@ ROLES: Final[dict[str, tuple[str, ...]]] = {
     "roles/redis.editor": ("redis.instances.[!cd]*", "redis.operations.*"),
     "roles/redis.viewer": ("redis.*.get", "redis.*.list"),
     "roles/workstations.admin": ("workstations.*", "resourcemanager.projects.get"),
-    "roles/workstations.user": ("workstations.workstations.use",
+    "roles/workstations.user": ("workstations.operations.get", "workstations.workstations.use",
                                 "workstations.workstations.start",
                                 "workstations.workstations.stop", "workstations.workstations.get"),
     "roles/run.admin": ("run.*", "resourcemanager.projects.get"),

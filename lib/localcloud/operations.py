@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 Finish = Callable[[], Message]
 Work = Callable[[OperationRow], Finish]
 SCOPE: Final = "mishap"
+CANCELLED: Final = "cancelled-operation"
+MAKING: Final = ("Create", "Insert")
+"""Operations whose work can be taken back, so they are cancelled until their very end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,36 @@ class Operations:
             if row is not None and row.done is None:
                 self.begin(row)
 
+    def cancel(self, name: str) -> None:
+        """Ask an operation to stop; one that is done, or past the point of return, is as it is.
+
+        Raises NOT_FOUND where there is none.
+        """
+        with self._store.transaction():
+            row = self.require(name)
+            if row.done is not None:
+                return
+            self._store.put_fact(CANCELLED, name, b"asked for")
+            mishap = self.mishap(name)
+            hangs = mishap is not None and mishap.effect == "operation-hangs"
+            if hangs:
+                self._store.drop_fact(SCOPE, name)
+        if hangs:
+            self.begin(row)
+        with self._finished:
+            self._finished.notify_all()
+
+    def cancelled(self, name: str) -> bool:
+        """Whether somebody asked the operation to stop."""
+        return self._store.fact(CANCELLED, name) is not None
+
+    def forget(self, name: str) -> None:
+        """Forget an operation with all that is known of it."""
+        with self._store.transaction():
+            self._store.delete_operation(name)
+            for scope in (SCOPE, CANCELLED):
+                self._store.drop_fact(scope, name)
+
     def begin(self, row: OperationRow) -> None:
         """Start working; call after the transaction that accepted the operation."""
         self._pool.submit(self._run, row)
@@ -124,6 +157,8 @@ class Operations:
     def stop(self) -> None:
         """Take up no more work; what is under way is resumed by the next server."""
         self._stopping.set()
+        with self._finished:
+            self._finished.notify_all()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def wait(self, name: str, seconds: float) -> OperationRow:
@@ -158,11 +193,15 @@ class Operations:
         try:
             if mishap is not None and mishap.when == "before":
                 raise mishap.told
+            making = row.rpc.startswith(MAKING)
+            if not making and not self._time_passed(row):
+                return
             finish = self._work(row)
-            self._stopping.wait(max(0.0, row.created + self._seconds - time.time()))
-            if self._stopping.is_set():
+            if making and not self._time_passed(row):
                 return
             with self._store.transaction():
+                if making and self.cancelled(row.name):
+                    raise errors.cancelled(row.name)
                 response = packed(finish())
                 failed = mishap is not None and mishap.effect == "operation-fails"
                 told = bytes.fromhex(mishap.error) if mishap is not None and failed else None
@@ -178,6 +217,22 @@ class Operations:
             self._failed(row, errors.internal(f"{type(error).__name__}: {error}"))
         with self._finished:
             self._finished.notify_all()
+
+    def _time_passed(self, row: OperationRow) -> bool:
+        """Wait as long as operations last; False where the server stops before.
+
+        Raises CANCELLED as soon as somebody asks for it.
+        """
+        due = row.created + self._seconds
+        with self._finished:
+            while not self._stopping.is_set():
+                if self.cancelled(row.name):
+                    raise errors.cancelled(row.name)
+                left = due - time.time()
+                if left <= 0:
+                    return True
+                self._finished.wait(min(left, 1.0))
+        return False
 
     def _failed(self, row: OperationRow, error: errors.RpcError) -> None:
         if self._stopping.is_set():
@@ -204,7 +259,9 @@ def new_name(parent: str) -> str:
     return f"{parent}/{own}" if parent else own
 
 
-def standard_metadata(row: OperationRow, kind: type[Message] | None) -> Message | None:
+def standard_metadata(
+    row: OperationRow, kind: type[Message] | None, *, cancelled: bool
+) -> Message | None:
     """The usual metadata fields, as far as the API's metadata type has them."""
     if kind is None:
         return None
@@ -216,6 +273,7 @@ def standard_metadata(row: OperationRow, kind: type[Message] | None) -> Message 
         metadata.end_time.FromNanoseconds(int(row.done * 1e9))
     for field, value in (
         ("target", row.target), ("verb", _verb(row.rpc)), ("api_version", "v1"),
+        ("requested_cancellation", cancelled), ("cancel_requested", cancelled),
     ):  # fmt: skip
         if field in fields and fields[field].message_type is None:
             setattr(metadata, field, value)

@@ -14,6 +14,7 @@ from lib.localcloud.core import SERVICES, Call, Core
 from lib.localcloud.locations import REGIONS
 from lib.localcloud.paging import read_token, write_token
 from lib.localcloud.service import Service
+from lib.localcloud.store import OperationRow
 
 
 class _Mixin(Service):
@@ -47,31 +48,31 @@ class OperationsService(_Mixin):
         "CancelOperation": (operations_pb2.CancelOperationRequest, empty_pb2.Empty),
     }
 
-    def GetOperation(self, _call: Call, request: Any) -> Message:
+    def GetOperation(self, call: Call, request: Any) -> Message:
         """An operation as it is now."""
-        return self.core.operations.message(self.core.operations.require(request.name))
+        return self.core.operations.message(self._require(call, request.name, "get"))
 
     def subject(self, rpc: str, request: Any) -> str:
         """What the operation works on."""
         row = self.core.store.operation(request.name)
         return row.target if row is not None else super().subject(rpc, request)
 
-    def WaitOperation(self, _call: Call, request: Any) -> Message:
+    def WaitOperation(self, call: Call, request: Any) -> Message:
         """An operation once it is done, or as it is after the timeout (at most 60 s)."""
-        self.core.operations.require(request.name)
+        self._require(call, request.name, "get")
         seconds = request.timeout.ToTimedelta().total_seconds() or 60.0
         return self.core.operations.message(
             self.core.operations.wait(request.name, min(seconds, 60.0))
         )
 
-    def ListOperations(self, _call: Call, request: Any) -> Message:
-        """Operations below a name, the oldest first."""
+    def ListOperations(self, call: Call, request: Any) -> Message:
+        """Operations below a name by name; those of APIs that list none are left out."""
         if request.filter:
             raise errors.invalid("filter", "the embedded cloud filters no operations")
-        prefix = request.name.removesuffix("/operations") + "/operations/"
+        prefix = self.core.canonical(request.name.removesuffix("/operations")) + "/operations/"
         after = read_token(request.page_token)
         rows = self.core.store.operations(None, prefix.lstrip("/"))
-        known = (row for row in rows if not self.core.operations.lost(row.name))
+        known = (row for row in rows if self._listed(call, row))
         rows = sorted((row for row in known if row.name > after), key=lambda row: row.name)
         size = request.page_size or 100
         response = operations_pb2.ListOperationsResponse()
@@ -80,13 +81,52 @@ class OperationsService(_Mixin):
             response.next_page_token = write_token(rows[size - 1].name)
         return response
 
-    def DeleteOperation(self, _call: Call, request: Any) -> Message:
+    def DeleteOperation(self, call: Call, request: Any) -> Message:
         """Forget an operation that is done."""
-        row = self.core.operations.require(request.name)
+        row = self._require(call, request.name, "delete")
         if row.done is None:
             raise errors.failed_precondition(request.name, "the operation is under way")
-        self.core.store.delete_operation(request.name)
+        self.core.operations.forget(request.name)
         return empty_pb2.Empty()
+
+    def CancelOperation(self, call: Call, request: Any) -> Message:
+        """Ask an operation to stop; whether it did is told by the operation."""
+        self._require(call, request.name, "cancel")
+        self.core.operations.cancel(request.name)
+        return empty_pb2.Empty()
+
+    def _require(self, call: Call, name: str, verb: str) -> OperationRow:
+        """The operation, once its API has the method and the caller may ``verb`` it."""
+        row = self.core.operations.require(name)
+        if call.method.name not in self._offered(row):
+            raise errors.unimplemented(f"{row.service} has no {call.method.name}")
+        project, permission = self._permission(row, verb)
+        if project:
+            call.require(permission, row.service, project)
+        return row
+
+    def _listed(self, call: Call, row: OperationRow) -> bool:
+        project, permission = self._permission(row, "list")
+        return (
+            call.method.name in self._offered(row)
+            and not self.core.operations.lost(row.name)
+            and (
+                not project
+                or self.core.policies.allowed(call.principal, permission, row.service, project)
+            )
+        )
+
+    def _offered(self, row: OperationRow) -> frozenset[str]:
+        service = self.core.service(row.service)
+        return service.api.operations if service is not None else frozenset()
+
+    def _permission(self, row: OperationRow, verb: str) -> tuple[str, str]:
+        """The project whose policy decides, empty for an operation at the root; the permission."""
+        service = self.core.service(row.service)
+        parts = row.name.split("/")
+        if service is None or parts[0] != "projects":
+            return "", ""
+        return "/".join(parts[:2]), f"{service.title.partition('.')[0]}.operations.{verb}"
 
 
 class Locations(_Mixin):
