@@ -137,12 +137,45 @@ class DataMigrationSettings:
 
 @dataclass(frozen=True, slots=True)
 class VectorSettings:
-    """How vector columns are indexed and searched."""
+    """How vector columns are indexed and searched.
 
+    ``backend`` says where searches go.  With "vertex" the indexes in AlloyDB are made all the
+    same: they answer while Vertex AI does not, and tell what a right answer is.
+    """
+
+    backend: Literal["alloydb", "vertex"] = "alloydb"
     method: Literal["auto", "hnsw", "ivfflat", "scann"] = "auto"
     metric: Literal["cosine", "l2", "inner_product"] = "cosine"
     recall_target: float = 0.95
     neighbours: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class VertexSettings:
+    """Vertex AI vector search, where ``vectors.backend`` is "vertex".
+
+    Every collection gets an index, deployed at one public ``endpoint`` on ``machine_type``.
+    ``distance`` "auto" follows ``vectors.metric``; cosine is then a dot product of unit vectors, as
+    Google advises.  ``leaf_vectors`` and ``leaf_percent`` shape the tree of the index and how much
+    of it a search reads, ``approximate_neighbours`` how many candidates it compares exactly;
+    tuning raises the last two for each collection as far as the recall needs.  ``restricts`` are
+    columns that datapoints carry as namespaces to filter by, where a table has them.
+    """
+
+    endpoint: str = "agent-search"
+    machine_type: str = "e2-standard-2"
+    min_replicas: int = 2
+    max_replicas: int = 2
+    shard_size: Literal["SHARD_SIZE_SMALL", "SHARD_SIZE_MEDIUM", "SHARD_SIZE_LARGE"] = (
+        "SHARD_SIZE_SMALL"
+    )
+    distance: Literal["auto", "COSINE_DISTANCE", "DOT_PRODUCT_DISTANCE", "SQUARED_L2_DISTANCE"] = (
+        "auto"
+    )
+    approximate_neighbours: int = 150
+    leaf_vectors: int = 1000
+    leaf_percent: int = 5
+    restricts: tuple[str, ...] = ("agent_id",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +233,7 @@ class Settings:
     workstations: WorkstationSettings = WorkstationSettings()
     data_migration: DataMigrationSettings = DataMigrationSettings()
     vectors: VectorSettings = VectorSettings()
+    vertex: VertexSettings = VertexSettings()
     api: ApiSettings = ApiSettings()
     breaker: BreakerSettings = BreakerSettings()
     criteria: CriteriaSettings = CriteriaSettings()

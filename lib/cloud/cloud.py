@@ -16,6 +16,7 @@ from lib.cloud.errors import Situation
 from lib.cloud.resource import Resource
 from lib.cloud.target import Target
 from lib.cloud.tunnel import Tunnel
+from lib.cloud.vertex_points import Datapoints
 from lib.cloud.workstations import Started
 from lib.engine.actions import Journal
 
@@ -155,28 +156,30 @@ class Cloud:
 
     # -- Vertex AI vector search ---------------------------------------------------------------
 
-    def vector_index(self, project: Any, index: Any) -> vertex_kinds.Index:
-        """An index with streamed datapoints; ``index`` has ``name``, ``dimensions``, ``distance``.
-
-        Its state exposes ``name``, which Google chooses.
-        """
-        return vertex_kinds.index(self.clients, project, index, self.protected)
+    def vector_index(self, project: Any, wanted: vertex_kinds.IndexSpec) -> vertex_kinds.Index:
+        """An index with streamed datapoints; its state exposes ``name``, which Google chooses."""
+        return vertex_kinds.index(self.clients, project, wanted, self.protected)
 
     def index_endpoint(self, project: Any, name: str) -> vertex_kinds.Endpoint:
         """A public index endpoint; its state exposes ``public_endpoint_domain_name``."""
         return vertex_kinds.endpoint(self.clients, project, name, self.protected)
 
     def deployed_index(
-        self, project: Any, id: str, index: Any, endpoint: str
+        self,
+        project: Any,
+        id: str,
+        wanted: vertex_kinds.IndexSpec,
+        endpoint: str,
+        machines: vertex_kinds.Machines = vertex_kinds.ANY_MACHINES,
     ) -> vertex_kinds.Deployed:
         """The index is deployed at the endpoint called ``endpoint`` under ``id``."""
-        return vertex_kinds.deployed(self.clients, project, id, index, endpoint, self.protected)
+        return vertex_kinds.deployed(
+            self.clients, project, id, wanted, endpoint, self.protected, machines
+        )
 
-    def neighbours(
-        self, deployed: vertex_kinds.DeployedState, vector: list[float], count: int
-    ) -> list[tuple[str, float]]:
-        """Ids and distances of the datapoints nearest to ``vector`` (network)."""
-        return vertex_kinds.neighbours(self.clients, deployed, vector, count)
+    def datapoints(self, index: str, endpoint: str, id: str, address: str) -> Datapoints:
+        """The datapoints of an index (its name) deployed as ``id`` at an endpoint (its name)."""
+        return Datapoints(self.clients, index, endpoint, id, address)
 
     # -- workstations --------------------------------------------------------------------------
 

@@ -36,6 +36,24 @@ _REDIS_VERSIONS = (
     "REDIS_7_0",
     "REDIS_7_2",
 )
+_SHARDS = ("SHARD_SIZE_SMALL", "SHARD_SIZE_MEDIUM", "SHARD_SIZE_LARGE")
+_VERTEX_MACHINES = {
+    "e2-standard-2": _SHARDS[:1],
+    "e2-standard-16": _SHARDS[:2],
+    "e2-highmem-16": _SHARDS,
+    "n1-standard-16": _SHARDS[:2],
+    "n1-standard-32": _SHARDS,
+    "n2d-standard-32": _SHARDS,
+}
+"""The machines that Vertex AI deploys indexes on, and the shard sizes that each holds."""
+
+VERTEX_DISTANCES = {
+    "cosine": ("DOT_PRODUCT_DISTANCE", "COSINE_DISTANCE"),
+    "l2": ("SQUARED_L2_DISTANCE",),
+    "inner_product": ("DOT_PRODUCT_DISTANCE",),
+}
+"""The distance measures that rank as each metric does, the best first."""
+
 _SHORT = r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
 _IDS: tuple[tuple[str, str, str], ...] = (
     ("project.id", r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "6 to 30"),
@@ -59,6 +77,7 @@ def check(settings: Any) -> None:
     _check_machine(settings.workstations)
     _check_databases(settings)
     _check_api(settings.api)
+    _check_vertex(settings.vertex, settings.vectors.metric)
 
 
 def _check_names(settings: Any) -> None:
@@ -177,6 +196,31 @@ def _check_api(api: Any) -> None:
     kinds = r"(user|serviceAccount|group|domain|principal|principalSet):.+"
     if api.invoker not in known and not re.fullmatch(kinds, api.invoker):
         raise _refused("api.invoker", api.invoker, "allUsers, or as user:someone@example.com")
+
+
+def _check_vertex(vertex: Any, metric: str) -> None:
+    if not 1 <= len(vertex.endpoint) <= 128 or '"' in vertex.endpoint:
+        raise _refused("vertex.endpoint", vertex.endpoint, "1 to 128 characters, no quotes")
+    holds = _VERTEX_MACHINES.get(vertex.machine_type)
+    if holds is None:
+        raise _refused("vertex.machine_type", vertex.machine_type, _one_of(_VERTEX_MACHINES))
+    if vertex.shard_size not in holds:
+        raise _refused(
+            "vertex.shard_size", vertex.shard_size, f"{_one_of(holds)} on {vertex.machine_type}"
+        )
+    if vertex.distance not in ("auto", *VERTEX_DISTANCES[metric]):
+        fitting = _one_of(("auto", *VERTEX_DISTANCES[metric]))
+        raise _refused("vertex.distance", vertex.distance, f"{fitting} with metric {metric}")
+    for name, least, most in (
+        ("min_replicas", 1, 1000),
+        ("max_replicas", vertex.min_replicas, 1000),
+        ("approximate_neighbours", 1, 1000),
+        ("leaf_vectors", 1, 1_000_000),
+        ("leaf_percent", 1, 100),
+    ):
+        value = getattr(vertex, name)
+        if not least <= value <= most:
+            raise _refused(f"vertex.{name}", value, f"{least} to {most}")
 
 
 def _one_of(values: Any) -> str:

@@ -1,10 +1,11 @@
-"""Vertex AI vector search: index, index endpoint, and the index deployed at it.
+"""Vertex AI vector search: index, index endpoint, and the index deployed at it on machines.
 
 Google names indexes and endpoints itself and takes no request id, so a display name and our label
 tell ours from others: before and after a creation whose answer was lost, they are looked for.
 """
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,12 @@ from lib.cloud.errors import (
     AlreadyTaken,
     CannotChange,
     Conflict,
-    Situation,
     TookTooLong,
     Unavailable,
     told,
 )
 from lib.cloud.kind import MADE_BY, Kind, always_ready
-from lib.cloud.operations import patiently
+from lib.cloud.limits import VERTEX_DISTANCES
 from lib.cloud.resource import Resource
 from lib.engine.actions import Journal
 from lib.engine.changes import Change, ChangeKind, FieldChange
@@ -46,6 +46,82 @@ ENDPOINT = Kind(
     immutable=("network", "public_endpoint_enabled"),
     console=_CONSOLE,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSpec:
+    """What an index is to be; the name is for display, zeros and blanks are left to Google.
+
+    ``unit_norm`` has vectors brought to length one, so that dot products rank as cosines do.
+    ``leaf_percent`` of the leaves, of about ``leaf_vectors`` each, are read by a search, and
+    ``neighbours`` candidates are then compared exactly.
+    """
+
+    name: str
+    dimensions: int
+    distance: str
+    unit_norm: bool = False
+    neighbours: int = 0
+    leaf_vectors: int = 0
+    leaf_percent: int = 0
+    shard_size: str = ""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """``metadata.config`` of the index."""
+        found: dict[str, Any] = {
+            "dimensions": self.dimensions,
+            "distanceMeasureType": self.distance,
+        }
+        if self.unit_norm:
+            found["featureNormType"] = "UNIT_L2_NORM"
+        if self.neighbours:
+            found["approximateNeighborsCount"] = self.neighbours
+        if self.shard_size:
+            found["shardSize"] = self.shard_size
+        if self.leaf_vectors:
+            tree = {
+                "leafNodeEmbeddingCount": self.leaf_vectors,
+                "fractionLeafNodesToSearch": self.leaf_percent / 100,
+            }
+            found["algorithmConfig"] = {"treeAhConfig": tree}
+        return found
+
+
+def spec(name: str, dimensions: int, metric: str, vertex: Any) -> IndexSpec:
+    """The index for vectors that are compared by ``metric``, by the settings' section."""
+    chosen = VERTEX_DISTANCES[metric][0] if vertex.distance == "auto" else vertex.distance
+    return IndexSpec(
+        name,
+        dimensions,
+        chosen,
+        unit_norm=metric == "cosine" and chosen == "DOT_PRODUCT_DISTANCE",
+        neighbours=vertex.approximate_neighbours,
+        leaf_vectors=vertex.leaf_vectors,
+        leaf_percent=vertex.leaf_percent,
+        shard_size=vertex.shard_size,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """What a deployed index runs on; a blank ``type`` leaves machine and number to Google."""
+
+    type: str = ""
+    least: int = 0
+    most: int = 0
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        """``dedicated_resources`` of a deployment."""
+        return {
+            "machine_spec": {"machine_type": self.type},
+            "min_replica_count": self.least,
+            "max_replica_count": self.most,
+        }
+
+
+ANY_MACHINES = Machines()
 
 
 class Labelled(Resource[Any]):
@@ -73,6 +149,11 @@ class Index(Labelled):
 
     plural = "indexes"
 
+    def _differences(self, observed: Any) -> tuple[FieldChange, ...]:
+        there = fields.plain(observed)
+        there["metadata"] = _numbers(there.get("metadata"))
+        return fields.differences(self.message, self.body, there)
+
 
 class Endpoint(Labelled):
     """An index endpoint."""
@@ -82,12 +163,13 @@ class Endpoint(Labelled):
 
 @dataclass(frozen=True, slots=True)
 class DeployedState:
-    """An index at an endpoint: the id, the index, and where searches go."""
+    """An index at an endpoint: the id, the index, where searches go, and on what it runs."""
 
     id: str
     index: str
     endpoint: str
     address: str
+    machines: Machines = ANY_MACHINES
 
 
 class Deployed(Converging[DeployedState]):
@@ -101,9 +183,11 @@ class Deployed(Converging[DeployedState]):
         index: Index,
         endpoint: Endpoint,
         protected: bool,
+        machines: Machines,
     ) -> None:
         super().__init__(clients, f"deployed index {id}", project, protected)
         self.id = id
+        self._machines = machines
         self._index = index
         self._endpoint = endpoint
 
@@ -115,30 +199,47 @@ class Deployed(Converging[DeployedState]):
         for each in endpoint.deployed_indexes:
             if each.id == self.id:
                 where = endpoint.public_endpoint_domain_name
-                return DeployedState(self.id, each.index, endpoint.name, where)
+                return DeployedState(self.id, each.index, endpoint.name, where, _machines(each))
         return None
 
     def plan(self, observed: DeployedState | None) -> Change:
-        """Deploy it, or nothing; REPLACE where the id has another index."""
+        """Deploy, change the number of replicas, or nothing; REPLACE for what never changes."""
         if observed is None:
             return Change(ChangeKind.CREATE, self.subject)
         index = self._index.observe()
-        if index is not None and _same(index.name, observed.index):
+        if index is None or not _same(index.name, observed.index):
+            wanted = index.name if index is not None else self._index.subject
+            field = FieldChange("index", observed.index, wanted)
+            return Change(ChangeKind.REPLACE, self.subject, (field,), "the id has another index")
+        if not self._machines.type:
             return Change(ChangeKind.NONE, self.subject)
-        wanted = index.name if index is not None else self._index.subject
-        field = FieldChange("index", observed.index, wanted)
-        return Change(ChangeKind.REPLACE, self.subject, (field,), "the id has another index")
+        there, machines = observed.machines, self._machines
+        if there.type != machines.type:
+            field = FieldChange("machine_type", there.type, machines.type)
+            return Change(ChangeKind.REPLACE, self.subject, (field,), "it runs on other machines")
+        changed = tuple(
+            FieldChange(name, old, new)
+            for name, old, new in (
+                ("min_replicas", there.least, machines.least),
+                ("max_replicas", there.most, machines.most),
+            )
+            if old != new
+        )
+        return Change(ChangeKind.UPDATE if changed else ChangeKind.NONE, self.subject, changed)
 
     def undo(self, change: Change, journal: Journal) -> None:
-        """Undeploy what was deployed."""
+        """Undeploy what was deployed; give replicas their old numbers."""
         self._finish(journal)
         observed = self.observe()
-        if change.kind is not ChangeKind.CREATE or observed is None:
+        if observed is None or change.kind not in (ChangeKind.CREATE, ChangeKind.UPDATE):
             return
         if self._protected:
             raise CannotUndo(f"{self.subject} is kept in a protected environment.")
+        if change.kind is ChangeKind.UPDATE:
+            self._scale(observed, _before(observed.machines, change), journal)
+            return
         request = {"index_endpoint": observed.endpoint, "deployed_index_id": self.id}
-        self._call("undeploy_index", request, journal, there=False)
+        self._call("undeploy_index", request, journal, lambda now: now is None)
 
     @property
     def client(self) -> Any:
@@ -147,53 +248,68 @@ class Deployed(Converging[DeployedState]):
 
     def _change(
         self,
-        observed: DeployedState | None,  # noqa: ARG002
+        observed: DeployedState | None,
         change: Change,  # noqa: ARG002
         journal: Journal,
     ) -> None:
-        request = {
-            "index_endpoint": self._endpoint.verify().name,
-            "deployed_index": {"id": self.id, "index": self._index.verify().name},
-        }
+        if observed is not None:
+            self._scale(observed, self._machines, journal)
+            return
+        wanted: dict[str, Any] = {"id": self.id, "index": self._index.verify().name}
+        if self._machines.type:
+            wanted["dedicated_resources"] = self._machines.resources
+        request = {"index_endpoint": self._endpoint.verify().name, "deployed_index": wanted}
         # An attempt before this one may be under way still, unheard.
         with contextlib.suppress(Conflict, AlreadyTaken):
-            self._call("deploy_index", request, journal, there=True)
+            self._call("deploy_index", request, journal, lambda now: now is not None)
+
+    def _scale(self, observed: DeployedState, machines: Machines, journal: Journal) -> None:
+        wanted = {"id": self.id, "index": observed.index, "dedicated_resources": machines.resources}
+        request = {"index_endpoint": observed.endpoint, "deployed_index": wanted}
+        self._call(
+            "mutate_deployed_index",
+            request,
+            journal,
+            lambda now: now is not None and now.machines == machines,
+        )
 
     def _cannot_change(self, change: Change) -> CannotChange:
+        differing = change.fields[0]
         return CannotChange(
-            f"{self.subject} has another index: {change.fields[0].old}.",
-            expected=str(change.fields[0].new),
+            f"{self.subject} has another {differing.path}: {differing.old}.",
+            expected=str(differing.new),
             remedy="choose another id, or undeploy what is there",
         )
 
-    def _call(self, method: str, request: dict[str, Any], journal: Journal, *, there: bool) -> None:
+    def _call(
+        self,
+        method: str,
+        request: dict[str, Any],
+        journal: Journal,
+        done: Callable[[DeployedState | None], bool],
+    ) -> None:
+        """Call and follow; ``done`` tells by what is there whether an unheard call took effect."""
         try:
             with told(self._situation):
                 answer = getattr(self.client, method)(
                     request=request, retry=None, timeout=self._polling.call
                 )
         except (Unavailable, TookTooLong):
-            if (self.observe() is not None) is there:
+            if done(self.observe()):
                 return
             raise
         self._follow(answer.operation.name, journal)
 
 
-def index(clients: Clients, project: Any, settings: Any, protected: bool) -> Index:
-    """An index with streamed datapoints; ``settings`` has name, dimensions and distance."""
-    config = {"dimensions": settings.dimensions, "distanceMeasureType": settings.distance}
-    neighbours = getattr(settings, "neighbours", 0)
-    if neighbours:
-        config["approximateNeighborsCount"] = neighbours
+def index(clients: Clients, project: Any, wanted: IndexSpec, protected: bool) -> Index:
+    """An index with streamed datapoints."""
     body = {
         "index_update_method": "STREAM_UPDATE",
-        "metadata": {"config": config},
+        "metadata": {"config": wanted.config},
         "labels": dict(project.labels),
     }
     parent = locations.region(project)
-    return Index(
-        clients, INDEX, parent, settings.name, body, project=project.id, protected=protected
-    )
+    return Index(clients, INDEX, parent, wanted.name, body, project=project.id, protected=protected)
 
 
 def endpoint(clients: Clients, project: Any, name: str, protected: bool) -> Endpoint:
@@ -204,38 +320,46 @@ def endpoint(clients: Clients, project: Any, name: str, protected: bool) -> Endp
 
 
 def deployed(
-    clients: Clients, project: Any, id: str, settings: Any, endpoint_name: str, protected: bool
+    clients: Clients,
+    project: Any,
+    id: str,
+    wanted: IndexSpec,
+    endpoint_name: str,
+    protected: bool,
+    machines: Machines,
 ) -> Deployed:
-    """The index of ``settings`` at the endpoint called ``endpoint_name``."""
+    """The index of ``wanted`` at the endpoint called ``endpoint_name``, on ``machines``."""
     return Deployed(
         clients,
         project.id,
         id,
-        index(clients, project, settings, protected),
+        index(clients, project, wanted, protected),
         endpoint(clients, project, endpoint_name, protected),
         protected,
+        machines,
     )
 
 
-def neighbours(
-    clients: Clients, deployed: DeployedState, vector: list[float], count: int
-) -> list[tuple[str, float]]:
-    """Ids and distances of the nearest datapoints (network); raises ``CloudError``."""
-    polling = clients.target.polling
-    project = deployed.endpoint.split("/")[1]
-    situation = Situation(f"deployed index {deployed.id}", project, clients.target.kind)
-    point = {"feature_vector": vector}
-    request = {
-        "index_endpoint": deployed.endpoint,
-        "deployed_index_id": deployed.id,
-        "queries": [{"datapoint": point, "neighbor_count": count}],
-    }
-    with told(situation):
-        answer = clients.match(deployed.address).find_neighbors(
-            request=request, retry=patiently(polling), timeout=polling.call
-        )
-    found = answer.nearest_neighbors[0].neighbors
-    return [(each.datapoint.datapoint_id, each.distance) for each in found]
+def _machines(deployed_index: Any) -> Machines:
+    found = deployed_index.dedicated_resources
+    return Machines(
+        found.machine_spec.machine_type, found.min_replica_count, found.max_replica_count
+    )
+
+
+def _before(machines: Machines, change: Change) -> Machines:
+    old: dict[str, Any] = {each.path: each.old for each in change.fields}
+    least = old.get("min_replicas", machines.least)
+    return Machines(machines.type, least, old.get("max_replicas", machines.most))
+
+
+def _numbers(value: Any) -> Any:
+    """Free structures with whole numbers that came back as text, as 64-bit ones do, as numbers."""
+    if isinstance(value, dict):
+        return {key: _numbers(each) for key, each in value.items()}
+    if isinstance(value, str) and value.isdigit():
+        return float(value)
+    return value
 
 
 def _same(one: str, other: str) -> bool:

@@ -24,6 +24,12 @@ REFUSED = [
     ("project", {"organization": "example.com"}, "number"),
     ("api", {"max_instances": 0}, "at least 1"),
     ("api", {"invoker": "everyone"}, "allUsers"),
+    ("vertex", {"machine_type": "n2-standard-2"}, "e2-standard-16"),
+    ("vertex", {"shard_size": "SHARD_SIZE_LARGE"}, "SHARD_SIZE_SMALL on e2-standard-2"),
+    ("vertex", {"distance": "SQUARED_L2_DISTANCE"}, "COSINE_DISTANCE with metric cosine"),
+    ("vertex", {"min_replicas": 3}, "3 to 1000"),
+    ("vertex", {"leaf_percent": 101}, "1 to 100"),
+    ("vertex", {"endpoint": ""}, "1 to 128"),
 ]
 
 

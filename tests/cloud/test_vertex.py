@@ -2,13 +2,14 @@
 
 import dataclasses
 import uuid
-from dataclasses import dataclass
 
 import pytest
 
 from lib.cloud.cloud import Cloud
 from lib.cloud.errors import CannotChange
 from lib.cloud.target import Target
+from lib.cloud.vertex import IndexSpec, Machines
+from lib.cloud.vertex_points import Datapoint
 from lib.engine.changes import ChangeKind
 from lib.localcloud.faults import Fault, Faults
 from lib.localcloud.rehearsal import Rehearsal
@@ -16,11 +17,8 @@ from lib.settings import ProjectSettings
 from tests.cloud.small_engine import MemoryJournal, converge
 
 
-@dataclass(frozen=True)
-class IndexSettings:
-    name: str
-    dimensions: int = 3
-    distance: str = "SQUARED_L2_DISTANCE"
+def _spec(name, **other):
+    return IndexSpec(name, **{"dimensions": 3, "distance": "SQUARED_L2_DISTANCE", **other})
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +39,7 @@ def cloud(localcloud, project):
 
 
 def _three(cloud, project, name):
-    index = IndexSettings(name)
+    index = _spec(name)
     return (
         cloud.vector_index(project, index),
         cloud.index_endpoint(project, name),
@@ -55,19 +53,42 @@ def test_index_endpoint_and_deployment_are_made_once_and_searched(cloud, project
     again = [converge(each)[0].kind for each in _three(cloud, project, "search")]
     assert again == [ChangeKind.NONE] * 3
     index, deployed = made[0][1], made[2][1]
-    points = [
-        {"datapoint_id": id, "feature_vector": vector}
-        for id, vector in (("a", [0, 0, 1]), ("b", [0, 0, 3]))
-    ]
-    cloud.clients.get("indexes").upsert_datapoints(
-        request={"index": index.name, "datapoints": points}
-    )
-    found = cloud.neighbours(deployed, [0.0, 0.0, 0.0], 2)
-    assert found == [("a", 1.0), ("b", 9.0)]
+    points = cloud.datapoints(index.name, deployed.endpoint, deployed.id, deployed.address)
+    a, b = Datapoint("a", [0, 0, 1]), Datapoint("b", [0, 0, 3], (("agent", "7"),))
+    points.upsert([a, b])
+    assert points.count() == 2
+    assert points.find([0.0, 0.0, 0.0], 2) == [("a", 1.0), ("b", 9.0)]
+    assert points.find([0.0, 0.0, 0.0], 2, restricts=(("agent", "7"),)) == [("b", 9.0)]
+    assert points.find([0.0, 0.0, 0.0], 2, approximate=5, leaf_percent=100)[0] == ("a", 1.0)
+    read = points.read(["a", "b", "c"])
+    assert {id: list(each.vector) for id, each in read.items()} == {"a": [0, 0, 1], "b": [0, 0, 3]}
+    assert read["b"].restricts == b.restricts
+    points.remove(["a", "c"])
+    assert list(points.read(["a", "b"])) == ["b"]
+
+
+def test_replicas_change_in_place_and_back_and_machines_never_do(cloud, project, journal):
+    spec, name = _spec("scaled", shard_size="SHARD_SIZE_SMALL"), "scaled"
+
+    def deployed(*machines):
+        return cloud.deployed_index(project, name, spec, name, Machines(*machines))
+
+    for each in (cloud.vector_index(project, spec), cloud.index_endpoint(project, name)):
+        converge(each)
+    one, three = ("e2-standard-2", 1, 1), ("e2-standard-2", 1, 3)
+    assert converge(deployed(*one))[0].kind is ChangeKind.CREATE
+    assert converge(deployed(*one))[0].kind is ChangeKind.NONE
+    change, state = converge(deployed(*three))
+    assert (change.kind, state.machines) == (ChangeKind.UPDATE, Machines(*three))
+    deployed(*three).undo(change, MemoryJournal())
+    assert deployed(*one).observe().machines == Machines(*one)
+    other = deployed("n1-standard-16", 1, 1)
+    with pytest.raises(CannotChange, match="machine_type"):
+        other.apply(other.plan(other.observe()), journal)
 
 
 def test_labels_change_and_a_configuration_never_does(cloud, project, journal):
-    settings = IndexSettings("changed")
+    settings = _spec("changed")
     converge(cloud.vector_index(project, settings))
     other = dataclasses.replace(project, labels={"platform": "other"})
     change, state = converge(cloud.vector_index(other, settings))

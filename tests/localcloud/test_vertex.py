@@ -79,6 +79,29 @@ def test_neighbours_are_the_nearest(
     assert [each.deployed_index_id for each in shown.deployed_indexes] == [name]
 
 
+def test_vectors_of_unit_length_rank_by_direction(
+    cloud: Server, parent: str, endpoint: Any
+) -> None:
+    config = {"dimensions": DIMENSIONS, "distanceMeasureType": "DOT_PRODUCT_DISTANCE",
+              "featureNormType": "UNIT_L2_NORM"}  # fmt: skip
+    wanted = {**_index(), "metadata": {"config": config}}
+    index = cloud.client("indexes").create_index(parent=parent, index=wanted).result(polling=FAST)
+    cloud.client("indexes").upsert_datapoints(
+        request={"index": index.name, "datapoints": [
+            {"datapoint_id": f"p{n}", "feature_vector": list(map(float, row * (1 + n)))}
+            for n, row in enumerate(VECTORS)]}
+    )  # fmt: skip
+    cloud.client("index_endpoints").deploy_index(
+        index_endpoint=endpoint.name, deployed_index={"id": "unit", "index": index.name}
+    ).result(polling=FAST)
+    answer = cloud.client("match").find_neighbors(_query(endpoint, "unit"))
+    found = answer.nearest_neighbors[0].neighbors
+    products = 1 - EXPECTED["COSINE_DISTANCE"](VECTORS, np.ones(DIMENSIONS))
+    order = np.argsort(-products)[:5]
+    assert [each.datapoint.datapoint_id for each in found] == [f"p{n}" for n in order]
+    assert [each.distance for each in found] == pytest.approx(list(products[order]), abs=1e-4)
+
+
 def test_restricts_removal_and_reading(cloud: Server, parent: str, endpoint: Any) -> None:
     index = _made(cloud, parent, endpoint, "restricted", "SQUARED_L2_DISTANCE")
     match = cloud.client("match")
@@ -120,6 +143,23 @@ def test_an_index_in_use_stays_until_it_is_undeployed(
     assert code_of(lambda: indexes.get_index(name=index.name)) == "NOT_FOUND"
 
 
+@pytest.mark.parametrize("machine, least, most", [
+    ("e2-standard-2", 1, 1), ("n2d-standard-32", 0, 1), ("n2d-standard-32", 2, 1), ("n2-none", 1, 1)
+])  # fmt: skip
+def test_machines_that_do_not_hold_the_shards_are_refused(
+    cloud: Server, parent: str, endpoint: Any, machine: str, least: int, most: int
+) -> None:
+    large = _index(shardSize="SHARD_SIZE_LARGE")
+    index = cloud.client("indexes").create_index(parent=parent, index=large).result(polling=FAST)
+    endpoints = cloud.client("index_endpoints")
+    resources = {"machine_spec": {"machine_type": machine},
+                 "min_replica_count": least, "max_replica_count": most}  # fmt: skip
+    wanted = {"id": "large", "index": index.name, "dedicated_resources": resources}
+    request = {"index_endpoint": endpoint.name, "deployed_index": wanted}
+    assert code_of(lambda: endpoints.deploy_index(request=request)) == "INVALID_ARGUMENT"
+    assert code_of(lambda: endpoints.mutate_deployed_index(request=request)) == "NOT_FOUND"
+
+
 def test_indexes_are_found_by_name_and_label(cloud: Server, parent: str) -> None:
     client = cloud.client("indexes")
     wanted = {**_index(), "display_name": "one-of-a-kind"}
@@ -133,7 +173,19 @@ REFUSED = [
     ({"index_update_method": "BATCH_UPDATE"}, "INVALID_ARGUMENT"),
     ({"metadata": {"config": {}}}, "INVALID_ARGUMENT"),
     ({"metadata": {"config": {"dimensions": 0}}}, "INVALID_ARGUMENT"),
-    ({"metadata": {"config": {"dimensions": 8, "distanceMeasureType": "X"}}}, "INVALID_ARGUMENT"),
+    *(
+        ({"metadata": {"config": {"dimensions": 8, **config}}}, "INVALID_ARGUMENT")
+        for config in (
+            {"distanceMeasureType": "X"},
+            {"featureNormType": "X"},
+            {"shardSize": "X"},
+            {"algorithmConfig": {"treeAhConfig": {}}},
+            {
+                "approximateNeighborsCount": 1,
+                "algorithmConfig": {"treeAhConfig": {"fractionLeafNodesToSearch": 2}},
+            },
+        )
+    ),
 ]
 
 
@@ -147,6 +199,9 @@ def test_wrong_indexes_are_refused(
 
 def test_wrong_vectors_and_searches_are_refused(cloud: Server, parent: str, endpoint: Any) -> None:
     index = _made(cloud, parent, endpoint, "strict", "SQUARED_L2_DISTANCE")
+    odd = _query(endpoint, "strict")
+    odd["queries"][0]["fraction_leaf_nodes_to_search_override"] = 1.5
+    assert code_of(lambda: cloud.client("match").find_neighbors(odd)) == "INVALID_ARGUMENT"
     short = [{"datapoint_id": "x", "feature_vector": [1.0]}]
     request = {"index": index.name, "datapoints": short}
     with pytest.raises(exceptions.InvalidArgument, match="1 dimensions, the index has 8"):

@@ -1,7 +1,7 @@
 """The datapoints of Vertex AI indexes: kept one by one, searched exactly."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from lib.localcloud.store import Store
 DATAPOINT: Final = plain(api.IndexDatapoint)
 DOT, COSINE, SQUARED = "DOT_PRODUCT_DISTANCE", "COSINE_DISTANCE", "SQUARED_L2_DISTANCE"
 DISTANCES: Final = (DOT, COSINE, SQUARED)
+UNIT: Final = "UNIT_L2_NORM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Loaded:
     generation: bytes
     points: tuple[Any, ...]
     matrix: Any
+    lengths: Any
 
 
 class Vectors:
@@ -65,21 +67,30 @@ class Vectors:
         return len(self._load(index).points)
 
     def nearest(
-        self, index: str, distance: str, query: Any, neighbours: int
+        self, index: str, config: Mapping[str, Any], query: Any, neighbours: int
     ) -> list[tuple[Any, float]]:
-        """The nearest datapoints with their distances, the nearest first.
+        """The nearest datapoints with their distances, by an index's ``config``, nearest first.
 
         A dot product is told as it is, the largest first; the other distances the least first.
         """
-        loaded = self._load(index)
-        kept = [n for n, point in enumerate(loaded.points) if _allowed(query.restricts, point)]
-        if not kept:
+        loaded, distance = self._load(index), config.get("distanceMeasureType", DOT)
+        kept = None
+        if query.restricts:
+            kept = [n for n, point in enumerate(loaded.points) if _allowed(query.restricts, point)]
+        rows, lengths = loaded.matrix, loaded.lengths
+        if kept is not None:
+            rows, lengths = rows[kept], lengths[kept]
+        if not len(rows):
             return []
-        rows = loaded.matrix[kept]
         wanted = np.asarray(query.feature_vector, dtype=np.float64)
-        distances = _distances(distance, rows, wanted)
-        order = np.argsort(-distances if distance == DOT else distances, kind="stable")
-        return [(loaded.points[kept[n]], float(distances[n])) for n in order[:neighbours]]
+        if config.get("featureNormType") == UNIT and distance == SQUARED:
+            distances = 2.0 * _distances(COSINE, rows, lengths, wanted)  # between unit vectors
+        elif config.get("featureNormType") == UNIT and distance == DOT:
+            distances = 1.0 - _distances(COSINE, rows, lengths, wanted)
+        else:
+            distances = _distances(distance, rows, lengths, wanted)
+        order = _nearest(-distances if distance == DOT else distances, neighbours)
+        return [(loaded.points[n if kept is None else kept[n]], float(distances[n])) for n in order]
 
     def _changed(self, index: str) -> None:
         known = int(self._store.fact("vectors-generation", index) or b"0")
@@ -93,16 +104,27 @@ class Vectors:
                 bodies = self._store.facts(f"vectors:{index}").values()
                 points = tuple(DATAPOINT.FromString(body) for body in bodies)
                 matrix = np.array([list(p.feature_vector) for p in points], dtype=np.float64)
-                known = self._loaded[index] = Loaded(generation, points, matrix)
+                lengths = np.linalg.norm(matrix, axis=1) if points else matrix
+                known = self._loaded[index] = Loaded(generation, points, matrix, lengths)
             return known
 
 
-def _distances(kind: str, rows: Any, wanted: Any) -> Any:
+def _nearest(distances: Any, count: int) -> Any:
+    """The places of the least ``count``, in order; the first of equals first."""
+    if count < len(distances):
+        border = np.partition(distances, count - 1)[count - 1]
+        near = np.flatnonzero(distances <= border)
+    else:
+        near = np.arange(len(distances))
+    return near[np.argsort(distances[near], kind="stable")][:count]
+
+
+def _distances(kind: str, rows: Any, lengths: Any, wanted: Any) -> Any:
     if kind == SQUARED:
         return ((rows - wanted) ** 2).sum(axis=1)
     if kind == COSINE:
-        lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(wanted)
-        return 1.0 - np.divide(rows @ wanted, lengths, out=np.zeros(len(rows)), where=lengths > 0)
+        both = lengths * np.linalg.norm(wanted)
+        return 1.0 - np.divide(rows @ wanted, both, out=np.zeros(len(rows)), where=both > 0)
     return rows @ wanted
 
 

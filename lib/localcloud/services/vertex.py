@@ -28,6 +28,12 @@ TITLE: Final = "aiplatform.googleapis.com"
 DEPLOYED_ID: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,127}")
 STREAM = api.Index.IndexUpdateMethod.STREAM_UPDATE
 LARGEST_UPSERT: Final = 1000
+SHARDS: Final = ("SHARD_SIZE_SMALL", "SHARD_SIZE_MEDIUM", "SHARD_SIZE_LARGE")
+MACHINES: Final = {
+    "e2-standard-2": SHARDS[:1], "e2-standard-16": SHARDS[:2], "e2-highmem-16": SHARDS,
+    "n1-standard-16": SHARDS[:2], "n1-standard-32": SHARDS, "n2d-standard-32": SHARDS,
+}  # fmt: skip
+NORMS: Final = ("NONE", vectors.UNIT)
 
 
 class _Numbered(Kind):
@@ -64,6 +70,24 @@ class IndexKind(_Numbered):
             raise errors.invalid(
                 "index.metadata.config.distanceMeasureType", f"one of {', '.join(DISTANCES)}"
             )
+        if config.get("featureNormType", NORMS[0]) not in NORMS:
+            raise errors.invalid(
+                "index.metadata.config.featureNormType", f"one of {', '.join(NORMS)}"
+            )
+        if config.get("shardSize", SHARDS[1]) not in SHARDS:
+            raise errors.invalid("index.metadata.config.shardSize", f"one of {', '.join(SHARDS)}")
+        tree = config.get("algorithmConfig", {}).get("treeAhConfig")
+        if tree is not None:
+            self._check_tree(config, tree)
+
+    @staticmethod
+    def _check_tree(config: dict[str, Any], tree: dict[str, Any]) -> None:
+        if not config.get("approximateNeighborsCount", 0) > 0:
+            raise errors.invalid(
+                "index.metadata.config.approximateNeighborsCount", "tree-AH needs it"
+            )
+        if not 0 <= tree.get("fractionLeafNodesToSearch", 0.05) <= 1:
+            raise errors.invalid("treeAhConfig.fractionLeafNodesToSearch", "from 0 to 1")
 
     def change(self, old: Any, new: Any) -> None:
         if configuration(old) != configuration(new):
@@ -162,7 +186,7 @@ class EndpointKind(_Numbered):
 
     def work(self, row: OperationRow) -> Finish:
         """Deploying and undeploying are one write."""
-        if row.rpc not in ("DeployIndex", "UndeployIndex"):
+        if row.rpc not in ("DeployIndex", "UndeployIndex", "MutateDeployedIndex"):
             return super().work(row)
         pb = self.plain.FromString(row.payload)
 
@@ -171,7 +195,7 @@ class EndpointKind(_Numbered):
             result: Any = self.service.api.methods[row.rpc].result
             if row.rpc == "UndeployIndex":
                 return result()
-            return result(deployed_index=pb.deployed_indexes[-1])
+            return result(deployed_index=pb.deployed_indexes[-1])  # the last one was changed
 
         return finish
 
@@ -198,6 +222,7 @@ class IndexEndpointService(Service):
             index_kind = indexes.of_kind["Index"]
             index = index_kind.canonical(wanted.index, index_kind.pattern, "deployed_index.index")
             index_kind.require(index)
+            _check_resources(wanted, indexes.of_kind["Index"].require(index))
             if any(each.id == wanted.id for each in pb.deployed_indexes):
                 raise errors.already_exists(f"{name}/deployedIndexes/{wanted.id}", "DeployedIndex")
             kind.require_idle(name)
@@ -206,6 +231,30 @@ class IndexEndpointService(Service):
             added.index = index
             added.create_time.GetCurrentTime()
             added.index_sync_time.GetCurrentTime()
+            answer: Message = kind.answer(call, request, name, pb)
+        return answer
+
+    def MutateDeployedIndex(self, call: Call, request: Any) -> Message:
+        """Change how many replicas a deployed index has; everything else of it stays."""
+        wanted = request.deployed_index
+        with self.core.store.transaction():
+            kind, name, pb = self._endpoint(call, request, "update")
+            there = next((each for each in pb.deployed_indexes if each.id == wanted.id), None)
+            if there is None:
+                raise errors.not_found(f"{name}/deployedIndexes/{wanted.id}", "DeployedIndex")
+            if wanted.dedicated_resources.machine_spec != there.dedicated_resources.machine_spec:
+                raise errors.invalid(
+                    "deployed_index.dedicated_resources.machine_spec", "machines are immutable"
+                )
+            indexes: Any = self.core.service(INDEXES)
+            _check_resources(wanted, indexes.of_kind["Index"].require(there.index))
+            kind.require_idle(name)
+            changed = type(there)()
+            changed.CopyFrom(there)
+            changed.dedicated_resources.CopyFrom(wanted.dedicated_resources)
+            kept = [each for each in pb.deployed_indexes if each.id != wanted.id]
+            del pb.deployed_indexes[:]
+            pb.deployed_indexes.extend([*kept, changed])
             answer: Message = kind.answer(call, request, name, pb)
         return answer
 
@@ -254,8 +303,11 @@ class Match(Service):
         for query in request.queries:
             answer = response.nearest_neighbors.add(id=query.datapoint.datapoint_id)
             wanted = query.neighbor_count or 10
-            distance = config.get("distanceMeasureType", DOT)
-            for point, apart in store.nearest(name, distance, query.datapoint, wanted):
+            if not 0 <= query.fraction_leaf_nodes_to_search_override <= 1:
+                raise errors.invalid("queries.fraction_leaf_nodes_to_search_override", "0 to 1")
+            if query.approximate_neighbor_count < 0:
+                raise errors.invalid("queries.approximate_neighbor_count", "more than 0")
+            for point, apart in store.nearest(name, config, query.datapoint, wanted):
                 neighbour = answer.neighbors.add(distance=apart)
                 if request.return_full_datapoint:
                     neighbour.datapoint.ParseFromString(point.SerializeToString())
@@ -293,6 +345,24 @@ class MatchBeta(Match):
     """google.cloud.aiplatform.v1beta1.MatchService, which the high-level package calls."""
 
     client = ("google.cloud.aiplatform_v1beta1.services.match_service", "MatchService")
+
+
+def _check_resources(wanted: Any, index: Any) -> None:
+    """INVALID_ARGUMENT for machines that do not hold the index's shards, or no such replicas."""
+    resources = wanted.dedicated_resources
+    machine = resources.machine_spec.machine_type
+    if not machine:
+        return
+    field = "deployed_index.dedicated_resources"
+    shard = configuration(index).get("shardSize", SHARDS[1])
+    if shard not in MACHINES.get(machine, ()):
+        raise errors.invalid(
+            f"{field}.machine_spec.machine_type", f"'{machine}' does not hold {shard}"
+        )
+    if resources.min_replica_count < 1:
+        raise errors.invalid(f"{field}.min_replica_count", "give 1 or more")
+    if resources.max_replica_count and resources.max_replica_count < resources.min_replica_count:
+        raise errors.invalid(f"{field}.max_replica_count", "less than min_replica_count")
 
 
 def configuration(pb: Any) -> dict[str, Any]:
