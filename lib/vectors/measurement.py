@@ -4,10 +4,11 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from lib.vectors.columns import VectorColumn
 from lib.vectors.database import VectorDatabase
-from lib.vectors.exact import GroundTruth, ground_truth, query_vectors, recall
+from lib.vectors.exact import GroundTruth, Neighbours, ground_truth, query_vectors, recall
 from lib.vectors.search import Searcher
 
 WARM_UP = 20
@@ -41,7 +42,14 @@ def measure(
         return measure_with(searcher, truth, k)
 
 
-def measure_with(searcher: Searcher, truth: GroundTruth, k: int) -> SearchMeasurement:
+class Searches(Protocol):
+    """Whatever searches one collection."""
+
+    def search(self, vector: Any, k: int = 10) -> Neighbours:
+        """The ``k`` nearest: key and distance, nearest first."""
+
+
+def measure_with(searcher: Searches, truth: GroundTruth, k: int) -> SearchMeasurement:
     """Run every query of a ground truth once, after a warm-up; a query is one sample."""
     for query in truth.queries[:WARM_UP]:
         searcher.search(query, k)

@@ -73,7 +73,7 @@ def tune(
             between(len(measured))
             return measured[value].recall >= target_recall
 
-        chosen = _least(k if design.method == "hnsw" else 1, design.most, reaches)
+        chosen = least(k if design.method == "hnsw" else 1, design.most, reaches)
         index_used = "Index Scan" in searcher.plan(queries[0], k)
     curve = tuple(
         Point(value, each.recall, each.percentile(0.5), each.percentile(0.99))
@@ -95,7 +95,7 @@ def tune(
     )
 
 
-def _least(low: int, most: int, reaches: Callable[[int], bool]) -> int | None:
+def least(low: int, most: int, reaches: Callable[[int], bool]) -> int | None:
     """The least value that reaches the target, to within a tenth; None where none does."""
     value, below = min(low, most), 0
     while not reaches(value):

@@ -322,7 +322,7 @@ def test_a_target_out_of_reach_is_an_error_with_the_best(database, column):
 
 @given(st.integers(1, 900), st.integers(1, 50))
 def test_the_least_value_is_found_to_within_a_tenth(threshold, low):
-    found = tuning._least(low, 1_000, lambda value: value >= threshold)
+    found = tuning.least(low, 1_000, lambda value: value >= threshold)
     assert found is not None
     assert max(threshold, low) <= found <= max(low, threshold + max(1, found // 10))
 
