@@ -1,13 +1,20 @@
 """What a database holds: its tables and their columns, as the catalogue says."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from psycopg import sql
 
+from lib.postgres import failures
 from lib.postgres.database import Connection, Database, connect
+from lib.postgres.errors import PostgresError
 
 BOOKKEEPING_SCHEMA = "orchestra_migration"
+PATIENCE = "30s"
+"""How long to wait for a table that somebody has locked against readers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,27 @@ class Table:
 
 
 def tables(connection: Connection) -> tuple[Table, ...]:
-    """Every table with rows of its own that belongs to no extension, largest first."""
+    """Every table with rows of its own that belongs to no extension, largest first.
+
+    Raises ``PostgresError`` for a table that stays locked against readers.
+    """
+    with _patient(connection):
+        return _tables(connection)
+
+
+@contextmanager
+def _patient(connection: Connection) -> Iterator[None]:
+    """A table's size is not told while it is locked: don't wait for ever."""
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", [PATIENCE])
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable as error:
+        what = f"Reading the tables of {connection.info.dbname}"
+        raise failures.working(what, error, PostgresError) from error
+    connection.execute("RESET lock_timeout")
+
+
+def _tables(connection: Connection) -> tuple[Table, ...]:
     columns: dict[int, list[Column]] = {}
     for oid, name, form, binary, generated, definition in connection.execute(_COLUMNS):
         columns.setdefault(oid, []).append(Column(name, form, binary, generated, definition))

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.postgres import catalog
+from lib.postgres import catalog, failures
 from lib.postgres.database import Database, connect, version
 from lib.postgres.errors import PostgresError, RestoreFailed, UnsupportedVersion
 from lib.postgres.selection import ALL, Selection, left_out
@@ -107,6 +107,7 @@ def entries(
         "--no-publications",
         "--no-subscriptions",
         "--no-password",
+        f"--lock-wait-timeout={catalog.PATIENCE}",
         f"--exclude-schema={catalog.BOOKKEEPING_SCHEMA}",
         *(["--no-table-access-method"] if client >= 15 else []),
         *([] if owners else ["--no-owner"]),
@@ -121,10 +122,13 @@ def entries(
         encoding="utf-8",
     )
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+        said = " ".join(line for line in done.stderr.splitlines() if "error" in line.lower())
+        locked = "timeout" in said  # pg_dump waits for locks alone, and calls it so
         raise RestoreFailed(
-            f"pg_dump could not read the schema of {database.url}: {' '.join(said)}",
-            remedy="mend what it says; it often is a missing SELECT or USAGE permission",
+            f"pg_dump could not read the schema of {database.url}: {said}",
+            remedy=failures.REMEDIES["55P03"]
+            if locked
+            else "mend what it says; it often is a missing SELECT or USAGE permission",
         )
     return parse(done.stdout)
 

@@ -15,7 +15,7 @@ from lib.postgres.errors import (
     PostgresError,
 )
 
-_REMEDIES = {
+REMEDIES = {
     "53100": "free or add disk space on the server, then run the same command again",
     "53200": "give the server more memory or run fewer workers",
     "53300": "raise max_connections or run fewer workers",
@@ -24,6 +24,7 @@ _REMEDIES = {
     "42P01": "a table was dropped while the migration ran; run the same command again",
     "42501": "grant the role that connects what the message names",
 }
+"""What mends a failure, by the server's code for it."""
 _LOST = {"57P01", "57P02", "57P03", "08000", "08003", "08006", "40001", "40P01"}
 
 
@@ -40,8 +41,8 @@ def connecting(url: str, error: Exception) -> PostgresError:
             f"{url}: the server refused the user or the password ({error}).",
             remedy="check user and password, and the server's pg_hba.conf or sslmode",
         )
-    if state in _REMEDIES and state != "42501":
-        return ConnectionRefused(f"{url}: {error}.", remedy=_REMEDIES[state])
+    if state in REMEDIES and state != "42501":
+        return ConnectionRefused(f"{url}: {error}.", remedy=REMEDIES[state])
     if state == "42501":
         return PermissionMissing(f"{url}: {error}.", remedy="GRANT CONNECT on the database")
     if isinstance(error, OSError) or state in _LOST:
@@ -75,8 +76,8 @@ def working(
             remedy="run the same command again; it goes on where it stopped",
         )
     if state == "42501":
-        return PermissionMissing(f"{what}: {text}.", remedy=_REMEDIES["42501"])
-    remedy = _REMEDIES.get(state or "", "mend what the message names, then run the same command")
+        return PermissionMissing(f"{what}: {text}.", remedy=REMEDIES["42501"])
+    remedy = REMEDIES.get(state or "", "mend what the message names, then run the same command")
     return kind(f"{what}: {text}", remedy=remedy)
 
 
