@@ -39,6 +39,10 @@ HTTP: Final = {
     "ABORTED": 409, "RESOURCE_EXHAUSTED": 429, "CANCELLED": 499, "UNIMPLEMENTED": 501,
     "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504,
 }  # fmt: skip
+OPERATION_METHODS: Final = frozenset(
+    ("GetOperation", "ListOperations", "CancelOperation", "DeleteOperation")
+)
+"""As Service Networking's reference lists them; Compute's operations have routes of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class RestService(Service):
         self.core = core
         self.name = self.proto
         methods = {each.rpc: _method(self.proto, each) for each in self.routes}
-        self.api = Api(self.name, methods, {})
+        self.api = Api(self.name, methods, {}, OPERATION_METHODS)
         self.of_kind = {}
 
     def project(self, request: RestRequest) -> str:

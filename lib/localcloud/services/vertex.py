@@ -366,7 +366,12 @@ def _check_resources(wanted: Any, index: Any) -> None:
 
 
 def configuration(pb: Any) -> dict[str, Any]:
-    """The ``config`` of an index's metadata, empty where there is none."""
+    """The ``config`` of an index's metadata, empty where there is none.
+
+    A null says nothing: Google's high-level package sends one for what nobody gave.
+    """
     metadata = MessageToDict(pb.metadata)
     config = metadata.get("config", {}) if isinstance(metadata, dict) else {}
-    return dict(config) if isinstance(config, dict) else {}
+    if not isinstance(config, dict):
+        return {}
+    return {name: value for name, value in config.items() if value is not None}
