@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +33,7 @@ from lib.localcloud.store import OperationRow
 log = logging.getLogger(__name__)
 
 LARGEST_BODY: Final = 64 << 20
+LONGEST_SIZE: Final = 1024
 HTTP: Final = {
     "INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400,
     "UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403, "NOT_FOUND": 404, "ALREADY_EXISTS": 409,
@@ -143,20 +144,37 @@ class _Handler(BaseHTTPRequestHandler):
     core: Core
 
     def _serve(self) -> None:
-        length = self.headers.get("Content-Length", "0")
-        size = int(length) if length.isdecimal() else LARGEST_BODY + 1
-        if size > LARGEST_BODY or "Transfer-Encoding" in self.headers:
-            self.close_connection = True
-            told = f"the body needs a Content-Length of at most {LARGEST_BODY} bytes"
-            self._reply(*_told(errors.invalid("body", told)))
-            return
-        content = self.rfile.read(size)
         try:
-            response = self._answer(content)
+            response = self._answer(self._content())
         except errors.RpcError as error:
             self._reply(*_told(error))
         else:
             self._reply(200, response)
+
+    def _content(self) -> bytes:
+        """The body; after INVALID_ARGUMENT for its length the connection is of no more use."""
+        content = b""
+        try:
+            for size in self._sizes():
+                if not 0 <= size <= LARGEST_BODY - len(content):
+                    raise ValueError(size)
+                content += self.rfile.read(size)
+        except ValueError as error:
+            self.close_connection = True
+            told = f"the request has no length, or more than {LARGEST_BODY} bytes"
+            raise errors.invalid("body", told) from error
+        return content
+
+    def _sizes(self) -> Iterator[int]:
+        """The size of each part of the body that is to be read next."""
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            yield int(self.headers.get("Content-Length", "0"))
+            return
+        while size := int(self.rfile.readline(LONGEST_SIZE).partition(b";")[0], 16):
+            yield size
+            self.rfile.readline(LONGEST_SIZE)
+        while self.rfile.readline(LARGEST_BODY).strip():
+            pass  # what may follow the last part
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 

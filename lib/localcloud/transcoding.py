@@ -28,6 +28,9 @@ FORM: Final = ("$alt", "alt")
 IGNORED: Final = frozenset({"$prettyPrint", "prettyPrint", "quotaUser", "key", "$userProject"})
 """System parameters that change nothing in an answer."""
 
+UNVERSIONED: Final = "ui"
+"""Under which Vertex AI has its operations and locations."""
+
 FORMS: Final = {"json": False, "json;enum-encoding=int": True}
 
 
@@ -43,7 +46,7 @@ class Target:
 
 def find(core: Core, verb: str, path: str) -> Target | None:
     """What a request is for; None where no service has such a path."""
-    for service in _services(core):
+    for service in _services(core, path.lstrip("/").partition("/")[0]):
         own = [rule for rule in service.rules() if rule.verb == verb]
         for rule in sorted(own, key=lambda each: not each.custom):
             match = _expression(rule.template).fullmatch(path)
@@ -54,12 +57,13 @@ def find(core: Core, verb: str, path: str) -> Target | None:
     return None
 
 
-def _services(core: Core) -> Iterator[Service]:
-    """The services, each loaded only when those before it had no such path."""
+def _services(core: Core, version: str) -> Iterator[Service]:
+    """The services of that version, each loaded only when those before it had no such path."""
     for name in SERVICES:
-        service = core.service(name) if name not in MIXINS else None
-        if service is not None:
-            yield service
+        if name not in MIXINS and version in (name.split(".")[-2], UNVERSIONED):
+            service = core.service(name)
+            if service is not None:
+                yield service
 
 
 def _method(core: Core, service: Service, rpc: str) -> tuple[Service, Method] | None:

@@ -137,7 +137,10 @@ def http(cloud: Server) -> Callable[..., tuple[int, Any]]:
     about = cloud.start()
 
     def call(verb: str, path: str, token: str = "", **options: Any) -> tuple[int, Any]:
-        headers = {"Authorization": f"Bearer {token or about['token']}"}
+        headers = {
+            "Authorization": f"Bearer {token or about['token']}",
+            **options.pop("headers", {}),
+        }
         url = f"https://{about['rest']}{path}"
         answer = requests.request(
             verb, url, headers=headers, verify=about["ca"], timeout=20, **options
