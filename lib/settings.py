@@ -77,6 +77,9 @@ class AlloyDBSettings:
 
     ``connection`` says how the migration reaches it: "direct" speaks to its address, "connector"
     goes through Google's connector (mutual TLS, IAM) to the address of the kind ``ip_type``.
+    With ``read_pool_nodes`` there is a read pool called ``read_pool``.  ``iam_users`` (addresses of
+    principals) log in by IAM and hold the application's role.  ``backup`` names a backup that the
+    last phase takes; without it none is taken.
     """
 
     cluster: str = "agent-storage"
@@ -86,6 +89,10 @@ class AlloyDBSettings:
     application_role: str = "orchestra_app"
     connection: Literal["direct", "connector"] = "direct"
     ip_type: Literal["PRIVATE", "PUBLIC", "PSC"] = "PRIVATE"
+    read_pool: str = "agent-storage-readers"
+    read_pool_nodes: int = 0
+    iam_users: tuple[str, ...] = ()
+    backup: str = ""
     flags: Mapping[str, str] = field(default_factory=dict)
     extensions: tuple[str, ...] = ()
 

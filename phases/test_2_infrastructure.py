@@ -117,6 +117,20 @@ def test_the_application_has_a_role_of_its_own(step, settings, cloud, platform):
 
 
 @pytest.mark.component("security-configuration")
+@pytest.mark.dependency(name="iam-users", depends=["application-role"], scope="session")
+def test_iam_users_hold_the_applications_role(step, settings, cloud):
+    """The principals that the settings name log in by IAM and hold the application's role."""
+    if not settings.alloydb.iam_users:
+        return step.note("no IAM users are wanted (alloydb.iam_users)")
+    from lib.orchestra.permissions import IAM_USER_ROLES, member
+
+    roles = [settings.alloydb.application_role]
+    for each in settings.alloydb.iam_users:
+        step.make(cloud.project_roles(member(each), IAM_USER_ROLES))
+        step.make(cloud.alloydb_iam_user(settings.project, settings.alloydb, each, roles))
+
+
+@pytest.mark.component("security-configuration")
 @pytest.mark.dependency(
     name="secret-access",
     depends=["application-role", "agent-memory-auth", "service-account"],

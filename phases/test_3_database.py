@@ -31,6 +31,18 @@ def test_agent_storage_has_a_primary_instance(step, settings, cloud):
 
 
 @pytest.mark.component("alloydb-setup")
+@pytest.mark.dependency(
+    name="agent-storage-readers", depends=["agent-storage-primary"], scope="session"
+)
+def test_agent_storage_has_its_readers(step, settings, cloud):
+    """AlloyDB cluster agent-storage has the read pool that the settings want, if any."""
+    if not settings.alloydb.read_pool_nodes:
+        return step.note("no read pool is wanted (alloydb.read_pool_nodes)")
+    readers = step.make(cloud.alloydb_read_pool(settings.project, settings.alloydb))
+    step.publish(address=readers.ip_address)
+
+
+@pytest.mark.component("alloydb-setup")
 @pytest.mark.dependency(name="database", depends=["agent-storage-primary"], scope="session")
 def test_the_database_exists(step, settings, platform):
     """The primary instance has the database that the rows will live in."""

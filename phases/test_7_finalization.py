@@ -19,8 +19,17 @@ def test_the_runs_leave_nothing_behind(step, relational):
     step.make(relational.bookkeeping_removed())
 
 
+@pytest.mark.component("cleanup")
+@pytest.mark.dependency(name="backup", depends=["leftovers-removed"], scope="session")
+def test_what_was_moved_is_backed_up(step, settings, cloud):
+    """A backup of AlloyDB cluster agent-storage stands, where the settings name one."""
+    if not settings.alloydb.backup:
+        return step.note("no backup is wanted (alloydb.backup)")
+    step.make(cloud.alloydb_backup(settings.project, settings.alloydb))
+
+
 @pytest.mark.component("documentation-update")
-@pytest.mark.dependency(name="inventory-written", depends=["leftovers-removed"], scope="session")
+@pytest.mark.dependency(name="inventory-written", depends=["backup"], scope="session")
 def test_the_inventory_is_written(step, settings, cloud, platform):
     """reports/INVENTORY.md says what now exists and how to connect to it."""
     from lib.orchestra.documents import connections, inventory_file

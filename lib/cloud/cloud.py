@@ -133,6 +133,34 @@ class Cloud:
         """The primary instance; its state exposes ``ip_address`` and ``database_flags``."""
         return alloydb_kinds.instance(self.clients, project, alloydb, self.protected)
 
+    def alloydb_read_pool(self, project: Any, alloydb: Any) -> Resource[Any]:
+        """The read pool; its state exposes ``ip_address``."""
+        return alloydb_kinds.read_pool(self.clients, project, alloydb, self.protected)
+
+    def alloydb_iam_user(
+        self, project: Any, alloydb: Any, address: str, roles: Sequence[str]
+    ) -> Resource[Any]:
+        """The principal ``address`` may log in to the cluster, and has database ``roles`` there."""
+        guard = self.protected
+        return alloydb_kinds.iam_user(self.clients, project, alloydb, address, roles, guard)
+
+    def alloydb_built_in_user(
+        self,
+        project: Any,
+        alloydb: Any,
+        name: str,
+        password: Callable[[], str],
+        roles: Sequence[str],
+    ) -> Resource[Any]:
+        """A user with a password and database ``roles``; ``password`` is called at its creation."""
+        return alloydb_kinds.built_in_user(
+            self.clients, project, alloydb, name, password, roles, self.protected
+        )
+
+    def alloydb_backup(self, project: Any, alloydb: Any) -> Resource[Any]:
+        """A backup of the cluster stands under the name ``alloydb.backup``."""
+        return alloydb_kinds.backup(self.clients, project, alloydb, self.protected)
+
     def alloydb_tunnel(self, project: Any, alloydb: Any) -> Tunnel:
         """A way to the primary by Google's connector, not open yet."""
         instance = alloydb_kinds.instance(self.clients, project, alloydb, self.protected)
@@ -257,6 +285,8 @@ class Cloud:
             self.project(project),
             self.alloydb_cluster(project, network, alloydb, lambda: ""),
             self.alloydb_instance(project, alloydb),
+            *([self.alloydb_read_pool(project, alloydb)] if alloydb.read_pool_nodes else []),
+            *([self.alloydb_backup(project, alloydb)] if alloydb.backup else []),
             self.redis_instance(project, network, redis),
             self.workstation_cluster(project, network, workstations),
             self.workstation_config(project, workstations),

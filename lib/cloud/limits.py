@@ -27,6 +27,7 @@ _LARGEST_N1: dict[str, dict[int, int]] = {
 
 _G2_GPUS = {4: 1, 8: 1, 12: 1, 16: 1, 24: 2, 32: 1, 48: 4, 96: 8}
 _ALLOYDB_CPUS = (2, 4, 8, 16, 32, 64, 96, 128)
+_READ_POOL_NODES = 20
 _HOME_DISK_GB = (10, 50, 100, 200, 500, 1000)
 _REDIS_VERSIONS = (
     "REDIS_3_2",
@@ -61,6 +62,8 @@ _IDS: tuple[tuple[str, str, str], ...] = (
     ("network.services_range", _SHORT, "1 to 63"),
     ("alloydb.cluster", _SHORT, "1 to 63"),
     ("alloydb.primary", _SHORT, "1 to 63"),
+    ("alloydb.read_pool", _SHORT, "1 to 63"),
+    ("alloydb.backup", f"({_SHORT})?", "up to 63"),
     ("redis.instance", r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", "1 to 40"),
     ("workstations.cluster", _SHORT, "1 to 63"),
     ("workstations.config", _SHORT, "1 to 63"),
@@ -176,6 +179,12 @@ def _check_databases(settings: Any) -> None:
     cpus = settings.alloydb.cpu_count
     if cpus not in _ALLOYDB_CPUS:
         raise _refused("alloydb.cpu_count", cpus, _one_of(_ALLOYDB_CPUS))
+    if settings.alloydb.read_pool_nodes > _READ_POOL_NODES:
+        given = settings.alloydb.read_pool_nodes
+        raise _refused("alloydb.read_pool_nodes", given, f"0 to {_READ_POOL_NODES}")
+    for each in settings.alloydb.iam_users:
+        if not re.fullmatch(r"[a-z0-9._+-]+@[a-z0-9.-]+", each):
+            raise _refused("alloydb.iam_users", each, "addresses of principals in lower case")
     redis = settings.redis
     if redis.tier not in ("BASIC", "STANDARD_HA"):
         raise _refused("redis.tier", redis.tier, "BASIC or STANDARD_HA")

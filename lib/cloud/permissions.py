@@ -60,6 +60,8 @@ _PERMISSIONS: tuple[str, ...] = (
     "run.operations.get",
 )
 
+_FOR_USERS = ("alloydb.users.get", "alloydb.users.create", "alloydb.users.update")
+_FOR_BACKUPS = ("alloydb.backups.get", "alloydb.backups.create")
 _BY_CONNECTOR = ("alloydb.clusters.generateClientCertificate", "alloydb.instances.connect")
 
 CREATE_PROJECT = "resourcemanager.projects.create"
@@ -92,9 +94,12 @@ _ON_ORGANIZATION = frozenset(
 
 def required_permissions(alloydb: Any = None) -> tuple[str, ...]:
     """What a whole run asks for on its project; ``alloydb`` settings may ask for more."""
-    if alloydb is not None and alloydb.connection == "connector":
-        return _PERMISSIONS + _BY_CONNECTOR
-    return _PERMISSIONS
+    found = _PERMISSIONS
+    if alloydb is not None:
+        found += _BY_CONNECTOR if alloydb.connection == "connector" else ()
+        found += _FOR_USERS if alloydb.iam_users else ()
+        found += _FOR_BACKUPS if alloydb.backup else ()
+    return found
 
 
 def role_for(permission: str) -> str:

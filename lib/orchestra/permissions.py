@@ -11,6 +11,20 @@ SERVICE_ACCOUNT_ROLES = ("roles/alloydb.client", "roles/serviceusage.serviceUsag
 """What the API needs on the project; its secrets are granted one by one instead."""
 
 
+IAM_USER_ROLES = (
+    "roles/alloydb.client",
+    "roles/alloydb.databaseUser",
+    "roles/serviceusage.serviceUsageConsumer",
+)
+"""What a principal needs on the project to log in to AlloyDB by IAM."""
+
+
+def member(address: str) -> str:
+    """A principal's address as policies name it."""
+    kind = "serviceAccount" if address.endswith(".gserviceaccount.com") else "user"
+    return f"{kind}:{address}"
+
+
 class PermissionsMissing(MigrationError):
     """The caller lacks permissions that the run will need."""
 

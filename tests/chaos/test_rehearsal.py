@@ -32,10 +32,10 @@ VICTIMS = ("run", "cloud", "run", "databases")
 class Rehearsal:
     """A migration in a state folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: str = ENVIRONMENT) -> None:
         self.state = folder / "state"
         self._environment = folder / "rehearsal.toml"
-        self._environment.write_text(ENVIRONMENT)
+        self._environment.write_text(environment)
         self._log = folder / "said.txt"
         self._outputs = [
             *("-o", f"migration_log={folder / 'migration.log'}"),

@@ -191,6 +191,16 @@ def _alloydb_instance(case: Case, **flags: str) -> Any:
     return case.cloud.alloydb_instance(case.world.settings.project, own)
 
 
+def _with_alloydb_instance(case: Case) -> list[Any]:
+    return [*_project(case), _alloydb_cluster(case), _alloydb_instance(case)]
+
+
+def _alloydb_user(case: Case, *roles: str) -> Any:
+    own = case.settings("alloydb", cluster=case.id)
+    address = f"{case.id}@example.com"
+    return case.cloud.alloydb_iam_user(case.world.settings.project, own, address, roles)
+
+
 def _secret(case: Case) -> Any:
     return case.cloud.secret(case.id, lambda: "value")
 
@@ -387,7 +397,32 @@ MUTATIONS: tuple[Mutation, ...] = (
         "alloydb/UpdateInstance",
         "alloydb.instances.update",
         lambda c: _alloydb_instance(c, max_connections="77"),
-        lambda c: [*_project(c), _alloydb_cluster(c), _alloydb_instance(c)],
+        _with_alloydb_instance,
+        costly=True,
+    ),
+    Mutation(
+        "alloydb/CreateUser",
+        "alloydb.users.create",
+        _alloydb_user,
+        _with_alloydb_instance,
+        operation=False,
+        costly=True,
+    ),
+    Mutation(
+        "alloydb/UpdateUser",
+        "alloydb.users.update",
+        lambda c: _alloydb_user(c, "alloydbsuperuser"),
+        lambda c: [*_with_alloydb_instance(c), _alloydb_user(c)],
+        operation=False,
+        costly=True,
+    ),
+    Mutation(
+        "alloydb/CreateBackup",
+        "alloydb.backups.create",
+        lambda c: c.cloud.alloydb_backup(
+            c.world.settings.project, c.settings("alloydb", cluster=c.id, backup=c.id)
+        ),
+        _with_alloydb_instance,
         costly=True,
     ),
     Mutation("run/CreateService", "run.services.create", _run, _project, costly=True),
@@ -478,6 +513,8 @@ def _tidy(case: Case, mutation: Mutation) -> None:
         "alloydb": ("delete_cluster", {"name": f"{parent}/clusters/{case.id}", "force": True}),
         "run": ("delete_service", {"name": f"{parent}/services/{case.id}"}),
     }
+    if mutation.method == "alloydb/CreateBackup":
+        clients.get(service).delete_backup(request={"name": f"{parent}/backups/{case.id}"}).result()
     if service in names:
         method, request = names[service]
         getattr(clients.get(service), method)(request=request).result()

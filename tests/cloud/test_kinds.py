@@ -12,6 +12,7 @@ from lib.engine.changes import ChangeKind
 from lib.settings import Settings
 
 S = Settings()
+MORE = dataclasses.replace(S.alloydb, read_pool_nodes=2, backup="b", iam_users=("a@b.example",))
 
 
 @pytest.fixture
@@ -30,6 +31,11 @@ def resources(cloud):
         cloud.service_account(S.project),
         cloud.alloydb_cluster(S.project, S.network, S.alloydb, lambda: "p"),
         cloud.alloydb_instance(S.project, S.alloydb),
+        cloud.alloydb_instance(S.project, dataclasses.replace(S.alloydb, ip_type="PUBLIC")),
+        cloud.alloydb_read_pool(S.project, MORE),
+        cloud.alloydb_iam_user(S.project, MORE, "a@b.iam.gserviceaccount.com", ["app"]),
+        cloud.alloydb_built_in_user(S.project, MORE, "app", lambda: "p", ["alloydbsuperuser"]),
+        cloud.alloydb_backup(S.project, MORE),
         cloud.redis_instance(S.project, S.network, S.redis),
         cloud.workstation_cluster(S.project, S.network, S.workstations),
         cloud.workstation_config(S.project, S.workstations),
@@ -46,6 +52,25 @@ def test_each_wish_is_a_message_that_then_shows_no_difference(cloud):
             ready = [s for s in type(made.state) if _ready(each, made, s)]
             made.state = ready[0]
         assert each.plan(made).kind is ChangeKind.NONE, each.subject
+
+
+def test_a_database_users_other_roles_stay(cloud):
+    user = cloud.alloydb_iam_user(S.project, MORE, "a@b.iam.gserviceaccount.com", ["app"])
+    assert user.name.endswith("/users/a@b.iam")
+    there = user.message(dict(user.body))
+    there.database_roles = ["other", "app", "alloydbiamuser"]
+    assert user.plan(there).kind is ChangeKind.NONE
+    there.database_roles = ["alloydbiamuser", "other"]
+    change = user.plan(there)
+    assert [each.path for each in change.fields] == ["database_roles"]
+    there = user.message({"user_type": "ALLOYDB_BUILT_IN"})
+    assert user.plan(there).kind is ChangeKind.REPLACE
+
+
+def test_iam_users_turn_iam_logins_on(cloud):
+    for instance in (cloud.alloydb_instance, cloud.alloydb_read_pool):
+        flags = instance(S.project, MORE).body["database_flags"]
+        assert flags == {"alloydb.iam_authentication": "on"}
 
 
 def _ready(resource, message, state):

@@ -51,6 +51,7 @@ class Row:
     etags: bool = True
     above: str = ""
     once: bool = False
+    bad_id: str = "Not_An_Id"
 
     @property
     def name(self) -> str:
@@ -65,6 +66,11 @@ ROWS = (
     Row("alloydb", "instance", "instances", LOCATION + "/clusters/t",
         {"instance_type": "PRIMARY"}, "instance_type", fixed={"instance_type": "READ_POOL"},
         above=LOCATION + "/clusters/none", once=True),
+    Row("alloydb", "user", "users", ALLOYDB, {"password": "one"}, "password",
+        change={"database_roles": ["alloydbiamuser"]}, fixed={"user_type": "ALLOYDB_IAM_USER"},
+        etags=False, above=LOCATION + "/clusters/none", bad_id="no spaces"),
+    Row("alloydb", "backup", "backups", LOCATION, {"cluster_name": ALLOYDB}, "cluster_name",
+        fixed={"cluster_name": ALLOYDB + "x"}, once=True),
     Row("redis", "instance", "instances", LOCATION, {"tier": "BASIC", "memory_size_gb": 1},
         "memory_size_gb", fixed={"tier": "STANDARD_HA"}, etags=False, once=True),
     Row("workstations", "workstation_cluster", "workstationClusters", LOCATION,
@@ -92,7 +98,7 @@ def _standard(row: Row) -> list[Case]:
     less = {k: v for k, v in row.body.items() if k != row.required}
     nowhere = row.name.removesuffix("/t") + "/none"
     found: list[tuple[str, str, dict[str, Any], str, str]] = [
-        ("create", "malformed name", {**create, own_id: "Not_An_Id"}, "INVALID_ARGUMENT", ""),
+        ("create", "malformed name", {**create, own_id: row.bad_id}, "INVALID_ARGUMENT", ""),
         ("create", "id missing", {**create, own_id: ""}, "INVALID_ARGUMENT", ""),
         ("create", "malformed parent", {**create, "parent": "nonsense"}, "INVALID_ARGUMENT", ""),
         ("create", "missing project", {**create, "parent": elsewhere}, "PERMISSION_DENIED", ""),
@@ -164,6 +170,14 @@ def _policies(client: str, resource: str, absent: str, code: str) -> list[Case]:
          "PERMISSION_DENIED", NOBODY),
     ]  # fmt: skip
     return [(client, *each) for each in found]
+
+
+RESTORE = {"parent": LOCATION, "cluster_id": "{new}",
+           "cluster": {"network_config": {"network": NETWORK}}}  # fmt: skip
+
+
+def _source(backup: str) -> dict[str, Any]:
+    return {"backup_source": {"backup_name": f"{LOCATION}/backups/{backup}"}}
 
 
 SPECIAL: list[Case] = [
@@ -326,6 +340,13 @@ SPECIAL: list[Case] = [
      {"parent": ALLOYDB + "x", "public_key": PUBLIC_KEY}, "NOT_FOUND", ""),
     ("alloydb", "generate_client_certificate", "denied",
      {"parent": ALLOYDB, "public_key": PUBLIC_KEY}, "PERMISSION_DENIED", NOBODY),
+    ("alloydb", "restore_cluster", "not found", {**RESTORE, **_source("none")}, "NOT_FOUND", ""),
+    ("alloydb", "restore_cluster", "malformed name", {**RESTORE, "backup_source":
+     {"backup_name": "nonsense"}}, "INVALID_ARGUMENT", ""),
+    ("alloydb", "restore_cluster", "duplicate", {**RESTORE, **_source("t"), "cluster_id": "t"},
+     "ALREADY_EXISTS", ""),
+    ("alloydb", "restore_cluster", "denied", {**RESTORE, **_source("t")}, "PERMISSION_DENIED",
+     NOBODY),
     ("redis", "get_instance_auth_string", "AUTH is off", {"name": LOCATION + "/instances/t"},
      "FAILED_PRECONDITION", ""),
     ("redis", "get_instance_auth_string", "not found", {"name": LOCATION + "/instances/none"},
@@ -356,7 +377,9 @@ def made(cloud: Server) -> str:
     for row in ROWS:
         request = {"parent": row.parent, f"{row.thing}_id": "t", row.thing: row.body}
         create = getattr(cloud.client(row.client), f"create_{row.thing}")
-        create(request=filled(request, words)).result(polling=FAST)
+        answer = create(request=filled(request, words))
+        if hasattr(answer, "result"):
+            answer.result(polling=FAST)
     parent = f"projects/{project}"
     cloud.client("secrets").create_secret(parent=parent, secret_id="t", secret=AUTOMATIC)
     cloud.client("accounts").create_service_account(name=parent, account_id="t-account")

@@ -30,6 +30,7 @@ class Users(Kind):
     message = api.User
     parent_kind = "Cluster"
     holds_parent = False
+    immutable = ("user_type",)
     id_pattern = re.compile(r"(?=.{1,63}$)([a-zA-Z_][a-zA-Z0-9_$-]*|[a-z0-9._+-]+@[a-z0-9.-]+)")
 
     def defaults(self, _call: Call, pb: Any) -> None:
