@@ -178,7 +178,8 @@ def test_client_certificates(cloud: Server, instance: Any, tmp_path: Path) -> No
     foreign = certificates.authority(tmp_path / "foreign")
     forged = certificates.client(foreign, key.public_key(), [], certificates.LIFETIME)
     assert not _served(instance, ca, tmp_path, key, forged)
-    [pair] = (cloud.state / "alloydb").glob("*.authority/ca.pem")
+    every = (cloud.state / "alloydb").glob("*.authority/ca.pem")
+    [pair] = [each for each in every if each.read_text().strip() == ca.strip()]
     signer = certificates.Pair(pair, pair.with_name("ca.key"))
     gone = certificates.client(signer, key.public_key(), [], datetime.timedelta(minutes=-1))
     assert not _served(instance, ca, tmp_path, key, gone)
