@@ -38,6 +38,11 @@ OTHER_CALLS = {
     "subnetwork": "Subnetworks.Get; Subnetworks.Insert",
     "services_range": "GlobalAddresses.Get; GlobalAddresses.Insert",
     "private_connection": "ServiceNetworking connections.list; connections.create, patch",
+    "vector_index": "IndexService.ListIndexes (with Vertex AI); CreateIndex, UpdateIndex",
+    "index_endpoint": "IndexEndpointService.ListIndexEndpoints (with Vertex AI); "
+    "CreateIndexEndpoint",
+    "deployed_index": "IndexEndpointService.ListIndexEndpoints (with Vertex AI); DeployIndex, "
+    "MutateDeployedIndex",
 }
 """What facade methods and helpers call that make no ``Resource``: reads; then changes."""
 

@@ -32,9 +32,7 @@ def test_no_permission_is_missing(step, settings, cloud):
     """The caller has every permission that the run will need."""
     from lib.orchestra.permissions import check_permissions
 
-    granted = step.check(
-        "permissions", lambda: check_permissions(cloud, settings.project, settings.alloydb)
-    )
+    granted = step.check("permissions", lambda: check_permissions(cloud, settings))
     step.note(granted)
 
 

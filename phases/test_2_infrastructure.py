@@ -80,10 +80,11 @@ def test_the_workstation_starts(step, settings, cloud):
 @pytest.mark.dependency(name="service-account", depends=["services"], scope="session")
 def test_the_service_account_has_the_least_it_needs(step, settings, cloud):
     """The agents' service account exists and holds the roles that it needs."""
-    from lib.orchestra.permissions import SERVICE_ACCOUNT_ROLES
+    from lib.orchestra.permissions import service_account_roles
 
     account = step.make(cloud.service_account(settings.project))
-    step.make(cloud.project_roles(f"serviceAccount:{account.email}", SERVICE_ACCOUNT_ROLES))
+    roles = service_account_roles(settings.vectors)
+    step.make(cloud.project_roles(f"serviceAccount:{account.email}", roles))
     step.publish(email=account.email)
 
 

@@ -19,6 +19,16 @@ def test_the_target_takes_over(step, relational):
     step.publish(seconds_without_writes=state.seconds)
 
 
+@pytest.mark.component("vector-index-creation")
+@pytest.mark.dependency(name="vertex-in-step", depends=["cutover", "vertex-tuned"], scope="session")
+def test_vertex_is_in_step_with_the_target(step, cloud, vertex):
+    """Where Vertex AI searches, it has every change up to the cutover."""
+    if vertex is None:
+        return step.note("searches stay in AlloyDB")
+    for what in vertex.collections():
+        step.make(vertex.loaded(what, vertex.points(cloud, step, what)))
+
+
 @pytest.mark.component("data-migration")
 @pytest.mark.dependency(name="keys-cutover", depends=["keys", "cutover"], scope="session")
 def test_the_target_takes_over_the_keys(step, keyspace):
@@ -47,6 +57,7 @@ def test_the_api_has_its_tables(step, settings, platform):
         "secret-access",
         "vector-search-tuned",
         "search-breaker",
+        "vertex-in-step",
         "keys-cutover",
     ],
     scope="session",
@@ -63,6 +74,7 @@ def test_the_api_is_deployed(step, settings, cloud, platform):
             SECRETS,
             step.output("service-account", "email"),
             settings.network if settings.target == "google" else None,
+            background=settings.vectors.backend == "vertex",
         )
     )
     step.publish(uri=service.uri)

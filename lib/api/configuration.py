@@ -57,6 +57,24 @@ class BreakerConfiguration:
 
 
 @dataclass(frozen=True, slots=True)
+class VertexConfiguration:
+    """Vertex AI as the backend of vector search; times in seconds.
+
+    ``endpoint``, ``ca`` and ``token`` are those of an embedded cloud, which tells them to what it
+    runs; on Google they are empty, and the service's own identity is asked for.
+    """
+
+    enabled: bool
+    project: str
+    region: str
+    timeout: float
+    sync_seconds: float
+    endpoint: str
+    ca: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """Everything that the process is told; no secret in its repr."""
 
@@ -66,6 +84,7 @@ class Configuration:
     database: DatabaseConfiguration
     redis: RedisConfiguration
     breaker: BreakerConfiguration
+    vertex: VertexConfiguration
     log_level: str
     max_body_bytes: int
     shutdown_seconds: int
@@ -87,6 +106,7 @@ class Configuration:
                 open_seconds=read.number("BREAKER_OPEN_SECONDS", 2, 0.05, 600),
                 trial_calls=read.integer("BREAKER_TRIAL_CALLS", 2, 1, 100),
             ),
+            vertex=_vertex(read),
             log_level=read.choice("LOG_LEVEL", "INFO", _LOG_LEVELS),
             max_body_bytes=read.integer("MAX_BODY_BYTES", 1 << 20, 1024, 32 << 20),
             shutdown_seconds=read.integer("SHUTDOWN_SECONDS", 8, 1, 600),
@@ -117,6 +137,20 @@ def _redis(read: "_Reader") -> RedisConfiguration:
         pool_size=read.integer("REDIS_POOL_SIZE", 32, 1, 1000),
         timeout=read.number("REDIS_TIMEOUT", 0.25, 0.01, 10),
         entry_seconds=read.integer("CACHE_SECONDS", 60, 1, 3600),
+    )
+
+
+def _vertex(read: "_Reader") -> VertexConfiguration:
+    enabled = read.choice("SEARCH_BACKEND", "alloydb", ("alloydb", "vertex")) == "vertex"
+    return VertexConfiguration(
+        enabled=enabled,
+        project=read.required("VERTEX_PROJECT") if enabled else "",
+        region=read.required("VERTEX_REGION") if enabled else "",
+        timeout=read.number("VERTEX_TIMEOUT", 1, 0.01, 60),
+        sync_seconds=read.number("VERTEX_SYNC_SECONDS", 1, 0.05, 600),
+        endpoint=read.text("EMBEDDED_CLOUD_ENDPOINT", ""),
+        ca=read.text("EMBEDDED_CLOUD_CA", ""),
+        token=read.text("EMBEDDED_CLOUD_TOKEN", ""),
     )
 
 

@@ -16,6 +16,7 @@ class Metrics:
         self._durations: dict[tuple[str, str], list[int]] = {}
         self._seconds: dict[tuple[str, str], float] = defaultdict(float)
         self._cache: dict[str, int] = defaultdict(int)
+        self._searches: dict[tuple[str, bool], int] = defaultdict(int)
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         self.gauge("api_requests_in_flight", "Requests under way.", lambda: self.in_flight)
 
@@ -29,6 +30,10 @@ class Metrics:
     def cache(self, outcome: str) -> None:
         """Count one look into the cache: ``hit``, ``miss`` or ``unavailable``."""
         self._cache[outcome] += 1
+
+    def search(self, backend: str, *, fallback: bool) -> None:
+        """Count one search by who answered; ``fallback``: it was asked as another could not."""
+        self._searches[backend, fallback] += 1
 
     def gauge(self, name: str, about: str, read: Callable[[], float]) -> None:
         """Offer a value that is read when the metrics are."""
@@ -47,6 +52,13 @@ class Metrics:
         lines += ["# HELP api_cache_total Looks into the cache.", "# TYPE api_cache_total counter"]
         for outcome, count in sorted(self._cache.items()):
             lines.append(f"api_cache_total{_labels(outcome=outcome)} {count}")
+        lines += [
+            "# HELP api_search_total Vector searches by the backend that answered.",
+            "# TYPE api_search_total counter",
+        ]
+        for (backend, fallback), count in sorted(self._searches.items()):
+            labels = _labels(backend=backend, fallback=str(fallback).lower())
+            lines.append(f"api_search_total{labels} {count}")
         for name, (about, read) in self._gauges.items():
             lines += [f"# HELP {name} {about}", f"# TYPE {name} gauge", f"{name} {read():g}"]
         return "\n".join(lines) + "\n"

@@ -77,6 +77,7 @@ class SearchOut(BaseModel):
 
     collection: str
     metric: str
+    backend: str = Field(description="Who found them: alloydb, or vertex.")
     matches: list[MatchOut]
 
 
@@ -90,6 +91,7 @@ class CollectionOut(BaseModel):
     metric: str
     parameter: str
     value: str
+    backend: str
 
 
 class Health(BaseModel):

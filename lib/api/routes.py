@@ -20,7 +20,7 @@ from lib.api.models import (
     SearchIn,
     SearchOut,
 )
-from lib.api.search import Collection, Match
+from lib.api.search import Collection, Found
 from lib.api.service import Service
 from lib.api.values import KEY_LENGTH
 
@@ -42,11 +42,14 @@ def _page(page: Page) -> Response:
     return _json(f'{{"items":[{items}],"next_cursor":{json.dumps(page.next_cursor)}}}')
 
 
-def matches_text(where: Collection, matches: list[Match]) -> str:
+def matches_text(where: Collection, found: Found) -> str:
     """A search's answer as JSON; the keys are JSON already."""
-    items = ",".join(f'{{"key":{m.key},"distance":{json.dumps(m.distance)}}}' for m in matches)
+    items = ",".join(
+        f'{{"key":{m.key},"distance":{json.dumps(m.distance)}}}' for m in found.matches
+    )
     name, metric = json.dumps(where.name), json.dumps(where.metric)
-    return f'{{"collection":{name},"metric":{metric},"matches":[{items}]}}'
+    by = f'"backend":"{found.backend}"'
+    return f'{{"collection":{name},"metric":{metric},{by},"matches":[{items}]}}'
 
 
 def health_routes(service: Service) -> APIRouter:
@@ -130,6 +133,7 @@ def search_routes(service: Service) -> APIRouter:
                 metric=each.metric,
                 parameter=each.parameter,
                 value=each.value,
+                backend="alloydb" if each.served is None else "vertex",
             )
             for each in await search.collections()
         ]

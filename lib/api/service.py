@@ -12,6 +12,7 @@ from lib.api.errors import ApiError
 from lib.api.memories import Memories
 from lib.api.metrics import Metrics
 from lib.api.search import Search
+from lib.api.vertex import VertexSearch
 
 _EXPIRE_EVERY = 30.0
 
@@ -29,11 +30,18 @@ class Service:
         )
         self.cache = Cache(configuration.redis, guard)
         self.memories = Memories(self.database, self.cache, self.metrics)
-        self.search = Search(self.database)
+        self.vertex = VertexSearch(configuration) if configuration.vertex.enabled else None
+        self.search = Search(self.database, self.metrics, self.vertex)
         self.agents = Agents(self.database)
         gauge = self.metrics.gauge
         gauge("api_database_connections", "Open connections.", self.database.size)
         gauge("api_database_breaker_closed", "1 while calls are let through.", self._closed)
+        if self.vertex is not None:
+            breaker = self.vertex.breaker
+            about = "1 while searches go to Vertex AI."
+            gauge(
+                "api_vertex_breaker_closed", about, lambda: float(breaker.state.value == "closed")
+            )
         gauge("api_cache_up", "1 while the cache is used.", lambda: self.cache.state == "up")
 
     @asynccontextmanager
@@ -45,6 +53,8 @@ class Service:
             asyncio.create_task(self.cache.watch(self.memories.repair)),
             asyncio.create_task(self._expire()),
         ]
+        if self.vertex is not None:
+            tasks.append(asyncio.create_task(self.vertex.keep_in_step()))
         try:
             yield
         finally:
@@ -53,6 +63,8 @@ class Service:
             for task in tasks:
                 with suppress(asyncio.CancelledError, Exception):
                     await task
+            if self.vertex is not None:
+                self.vertex.close()
             await self.cache.close()
             await self.database.close()
 

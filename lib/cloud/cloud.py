@@ -249,10 +249,23 @@ class Cloud:
         secrets: Mapping[str, str],
         service_account: str,
         network: Any = None,
+        *,
+        background: bool = False,
     ) -> run_kinds.RunService:
-        """The service; ``secrets`` maps variables to secret ids; its state exposes ``uri``."""
+        """The service; ``secrets`` maps variables to secret ids; its state exposes ``uri``.
+
+        ``background`` keeps its CPU between requests.
+        """
         return run_kinds.service(
-            self.clients, project, api, env, secrets, service_account, network, self.protected
+            self.clients,
+            project,
+            api,
+            env,
+            secrets,
+            service_account,
+            network,
+            self.protected,
+            background,
         )
 
     def run_traffic_to_newest(self, project: Any, api: Any) -> run_kinds.ServiceAspect:

@@ -63,6 +63,22 @@ _PERMISSIONS: tuple[str, ...] = (
 _FOR_USERS = ("alloydb.users.get", "alloydb.users.create", "alloydb.users.update")
 _FOR_BACKUPS = ("alloydb.backups.get", "alloydb.backups.create")
 _BY_CONNECTOR = ("alloydb.clusters.generateClientCertificate", "alloydb.instances.connect")
+_VERTEX: tuple[str, ...] = (
+    "aiplatform.indexes.get",
+    "aiplatform.indexes.list",
+    "aiplatform.indexes.create",
+    "aiplatform.indexes.update",
+    "aiplatform.indexes.delete",
+    "aiplatform.indexEndpoints.get",
+    "aiplatform.indexEndpoints.list",
+    "aiplatform.indexEndpoints.create",
+    "aiplatform.indexEndpoints.update",
+    "aiplatform.indexEndpoints.delete",
+    "aiplatform.indexEndpoints.deploy",
+    "aiplatform.indexEndpoints.undeploy",
+    "aiplatform.indexEndpoints.queryVectors",
+)
+"""Needed besides where Vertex AI searches."""
 
 CREATE_PROJECT = "resourcemanager.projects.create"
 """Asked of the organization where the project does not exist yet; its creator owns it."""
@@ -92,14 +108,17 @@ _ON_ORGANIZATION = frozenset(
 )
 
 
-def required_permissions(alloydb: Any = None) -> tuple[str, ...]:
-    """What a whole run asks for on its project; ``alloydb`` settings may ask for more."""
+def required_permissions(alloydb: Any = None, *, vertex: bool = False) -> tuple[str, ...]:
+    """What a whole run asks for on its project.
+
+    ``alloydb`` settings may ask for more; ``vertex`` where Vertex AI searches.
+    """
     found = _PERMISSIONS
     if alloydb is not None:
         found += _BY_CONNECTOR if alloydb.connection == "connector" else ()
         found += _FOR_USERS if alloydb.iam_users else ()
         found += _FOR_BACKUPS if alloydb.backup else ()
-    return found
+    return found + _VERTEX if vertex else found
 
 
 def role_for(permission: str) -> str:

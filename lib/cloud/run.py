@@ -169,10 +169,12 @@ def service(
     service_account: str,
     network: Any,
     protected: bool,
+    background: bool = False,
 ) -> RunService:
     """The service with its environment; ``secrets`` maps variables to ids of secrets.
 
-    ``network`` (settings, or None) gives direct egress to the private addresses in it.
+    ``network`` (settings, or None) gives direct egress to the private addresses in it.  With
+    ``background`` instances have their CPU between requests too, for work that nobody asks for.
     """
     variables: list[dict[str, Any]] = [
         {"name": name, "value": value} for name, value in sorted(env.items())
@@ -189,6 +191,9 @@ def service(
         "max_instance_request_concurrency": api.concurrency,
         "service_account": service_account,
     }
+    if background:
+        limits = {"cpu": "1", "memory": "1Gi"}
+        template["containers"][0]["resources"] = {"limits": limits, "cpu_idle": False}
     if network is not None:
         interface = {
             "network": locations.network(project, network),

@@ -34,15 +34,12 @@ class Datapoints:
 
     def upsert(self, points: Iterable[Datapoint]) -> None:
         """Add or replace up to 1,000 datapoints."""
-        wanted = [
-            {
-                "datapoint_id": each.id,
-                "feature_vector": list(map(float, each.vector)),
-                "restricts": [_restrict(*pair) for pair in each.restricts],
-            }
-            for each in points
-        ]
-        self._write("upsert_datapoints", {"index": self.index, "datapoints": wanted})
+        from google.cloud.aiplatform_v1 import UpsertDatapointsRequest as Request
+
+        request = Request(index=self.index)
+        for each in points:
+            _fill(Request.pb(request).datapoints.add(datapoint_id=each.id), each)
+        self._write("upsert_datapoints", request)
 
     def remove(self, ids: Iterable[str]) -> None:
         """Remove datapoints; unknown ids are fine."""
@@ -79,32 +76,27 @@ class Datapoints:
         ``approximate`` candidates and ``leaf_percent`` of the leaves, where they are given, are
         looked at instead of what the index was configured for.
         """
-        query = {
-            "datapoint": {
-                "feature_vector": list(map(float, vector)),
-                "restricts": [_restrict(*pair) for pair in restricts],
-            },
-            "neighbor_count": k,
-            "approximate_neighbor_count": approximate,
-            "fraction_leaf_nodes_to_search_override": leaf_percent / 100,
-        }
-        request = {
-            "index_endpoint": self.endpoint,
-            "deployed_index_id": self.deployed_id,
-            "queries": [query],
-        }
+        from google.cloud.aiplatform_v1 import FindNeighborsRequest as Request
+
+        request = Request(index_endpoint=self.endpoint, deployed_index_id=self.deployed_id)
+        query = Request.pb(request).queries.add(
+            neighbor_count=k,
+            approximate_neighbor_count=approximate,
+            fraction_leaf_nodes_to_search_override=leaf_percent / 100,
+        )
+        _fill(query.datapoint, Datapoint("", vector, restricts))
         answer = self._ask("find_neighbors", request, patient=self.seconds is None)
         found = type(answer).pb(answer).nearest_neighbors[0].neighbors
         return [(each.datapoint.datapoint_id, each.distance) for each in found]
 
-    def _write(self, method: str, request: dict[str, Any]) -> Any:
+    def _write(self, method: str, request: Any) -> Any:
         polling = self.clients.target.polling
         with told(self._situation):
             return getattr(self.clients.get("indexes"), method)(
                 request=request, retry=patiently(polling), timeout=polling.call
             )
 
-    def _ask(self, method: str, request: dict[str, Any], *, patient: bool) -> Any:
+    def _ask(self, method: str, request: Any, *, patient: bool) -> Any:
         polling = self.clients.target.polling
         with told(self._situation):
             return getattr(self.clients.match(self.address), method)(
@@ -119,8 +111,11 @@ class Datapoints:
         return Situation(f"deployed index {self.deployed_id}", project, self.clients.target.kind)
 
 
-def _restrict(namespace: str, value: str) -> dict[str, Any]:
-    return {"namespace": namespace, "allow_list": [value]}
+def _fill(message: Any, point: Datapoint) -> None:
+    """Vector and restricts into a plain message: proto-plus would look at every number."""
+    message.feature_vector.extend(point.vector)
+    for namespace, value in point.restricts:
+        message.restricts.add(namespace=namespace, allow_list=[value])
 
 
 def _restricts(point: Any) -> tuple[tuple[str, str], ...]:

@@ -47,6 +47,18 @@ def variables(step: Any, settings: Any, authorities: Callable[[], str]) -> dict[
         "REDIS_PORT": str(step.output("agent-memory", "port")),
         **({"REDIS_TLS": "true", "REDIS_CA": authorities()} if encrypted else {}),
         **step.output("search-breaker", "environment"),
+        **_vertex(settings),
+    }
+
+
+def _vertex(settings: Any) -> dict[str, str]:
+    if settings.vectors.backend == "alloydb":
+        return {}
+    project = settings.project
+    return {
+        "SEARCH_BACKEND": "vertex",
+        "VERTEX_PROJECT": project.id,
+        "VERTEX_REGION": project.region,
     }
 
 

@@ -56,24 +56,36 @@ def environment(breaker: Any) -> dict[str, str]:
     }
 
 
-def prove(target: Database, wanted: CircuitBreakerConfig) -> BreakerProof:
-    """Break the search path of the target for real and watch the breaker (network).
+def prove_database(target: Database, wanted: CircuitBreakerConfig) -> BreakerProof:
+    """Prove the breaker on the target's database (network).
 
     The failing call asks for a relation that does not exist, the healthy one asks whether the
-    target answers.  Raises ``VerificationError`` where the breaker does not do as it should.
+    target answers.
     """
-    breaker = CircuitBreaker("search", wanted)
     with connect(target) as connection:
         broken = sql.SQL("SELECT FROM {}").format(sql.Identifier("no such vectors"))
-        failures = _trip(breaker, lambda: connection.execute(broken))
-        began = time.perf_counter()
-        try:
-            breaker.call(lambda: connection.execute("SELECT 1"))
-        except CircuitOpenError:
-            refused = time.perf_counter() - began
-        else:
-            raise VerificationError("The open breaker let a call through to the target.")
-        return BreakerProof(failures, refused, _recover(breaker, connection, wanted))
+        return prove(
+            lambda: connection.execute("SELECT 1"), lambda: connection.execute(broken), wanted
+        )
+
+
+def prove(
+    healthy: Callable[[], object], broken: Callable[[], object], wanted: CircuitBreakerConfig
+) -> BreakerProof:
+    """Break the search path of the target for real and watch the breaker (network).
+
+    Raises ``VerificationError`` where the breaker does not do as it should.
+    """
+    breaker = CircuitBreaker("search", wanted)
+    failures = _trip(breaker, broken)
+    began = time.perf_counter()
+    try:
+        breaker.call(healthy)
+    except CircuitOpenError:
+        refused = time.perf_counter() - began
+    else:
+        raise VerificationError("The open breaker let a call through to the target.")
+    return BreakerProof(failures, refused, _recover(breaker, healthy, wanted))
 
 
 def _trip(breaker: CircuitBreaker, call: Callable[[], object]) -> int:
@@ -90,13 +102,15 @@ def _trip(breaker: CircuitBreaker, call: Callable[[], object]) -> int:
     return failures
 
 
-def _recover(breaker: CircuitBreaker, connection: Any, wanted: CircuitBreakerConfig) -> float:
+def _recover(
+    breaker: CircuitBreaker, healthy: Callable[[], object], wanted: CircuitBreakerConfig
+) -> float:
     """Call until it is closed again; the pause between calls is the breaker's own."""
     began = time.perf_counter()
     longest = wanted.wait_duration_in_open_state + 10
     while breaker.state is not CircuitState.CLOSED:
         try:
-            breaker.call(lambda: connection.execute("SELECT 1"))
+            breaker.call(healthy)
         except CircuitOpenError:
             time.sleep(wanted.wait_duration_in_open_state / 50)
         if time.perf_counter() - began > longest:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lib.orchestra.platform import Platform
     from lib.orchestra.relational import Relational
     from lib.orchestra.vectors import Vectors
+    from lib.orchestra.vertex import Vertex
 
 _PLATFORM = pytest.StashKey["Platform"]()
 
@@ -129,6 +130,17 @@ def vectors(step: Any, platform: "Platform") -> "Vectors":
     from lib.orchestra.vectors import Vectors
 
     return Vectors(platform.database(step))
+
+
+@pytest.fixture
+def vertex(request: pytest.FixtureRequest, settings: Any) -> "Vertex | None":
+    """Vertex AI as the backend of vector search; None where AlloyDB is."""
+    if settings.vectors.backend == "alloydb":
+        return None
+    from lib.orchestra.vertex import Vertex
+
+    vectors: Vectors = request.getfixturevalue("vectors")
+    return Vertex(vectors.database, settings)
 
 
 @pytest.fixture

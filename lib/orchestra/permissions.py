@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 SERVICE_ACCOUNT_ROLES = ("roles/alloydb.client", "roles/serviceusage.serviceUsageConsumer")
 """What the API needs on the project; its secrets are granted one by one instead."""
 
+VERTEX_ROLES = ("roles/aiplatform.user",)
+"""What the API needs besides where Vertex AI searches."""
+
 
 IAM_USER_ROLES = (
     "roles/alloydb.client",
@@ -29,11 +32,17 @@ class PermissionsMissing(MigrationError):
     """The caller lacks permissions that the run will need."""
 
 
-def check_permissions(cloud: "Cloud", project: Any, alloydb: Any) -> str:
+def service_account_roles(vectors: Any) -> tuple[str, ...]:
+    """The roles of the agents' service account, by where vectors are searched."""
+    return SERVICE_ACCOUNT_ROLES + (VERTEX_ROLES if vectors.backend == "vertex" else ())
+
+
+def check_permissions(cloud: "Cloud", settings: Any) -> str:
     """Say in a sentence what the caller may do; raises ``PermissionsMissing`` naming the rest."""
     from lib.cloud.permissions import required_permissions, role_for
 
-    wanted = required_permissions(alloydb)
+    project, vertex = settings.project, settings.vectors.backend == "vertex"
+    wanted = required_permissions(settings.alloydb, vertex=vertex)
     missing = cloud.missing_permissions(project, wanted)
     if missing:
         roles = sorted({role_for(each) for each in missing})

@@ -1,20 +1,24 @@
 """Vector search on the target, put together: indexes, tuning, and the measurement of both."""
 
 from contextlib import ExitStack
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from lib.errors import MigrationError
 from lib.orchestra.platform import Platform
 from lib.orchestra.stopwatch import Stopwatch
 from lib.postgres.database import Database
-from lib.vectors.columns import vector_columns
+from lib.vectors.columns import VectorColumn, vector_columns
 from lib.vectors.database import VectorDatabase
 from lib.vectors.design import IndexDesign, choose_index
 from lib.vectors.exact import GroundTruth, ground_truth, query_vectors, recall
 from lib.vectors.index import CreateVectorIndex
+from lib.vectors.measurement import Searches
 from lib.vectors.search import Searcher
 from lib.vectors.search_settings import SearchSettings
 from lib.vectors.tuning import TuneSearch
+
+if TYPE_CHECKING:
+    from lib.orchestra.vertex import Vertex
 
 _SEED = 11
 _WARMUP = 30
@@ -66,11 +70,13 @@ class Vectors:
         target = settings.recall_target + _HEADROOM * (1 - settings.recall_target)
         return TuneSearch(self.database, design, round(target, 6), settings.neighbours)
 
-    def measure(self, clock: Stopwatch, samples: int, settings: Any) -> tuple[list[float], float]:
+    def measure(
+        self, clock: Stopwatch, samples: int, settings: Any, vertex: "Vertex | None" = None
+    ) -> tuple[list[float], float]:
         """Seconds of searches over all columns in turn, and their mean recall (network).
 
-        One client, as the API searches; the queries are others than those that tuning saw.
-        Raises ``NothingToSearch``.
+        One client, as the API searches, where it does: in AlloyDB, or at ``vertex``.  The queries
+        are others than those that tuning saw.  Raises ``NothingToSearch``.
         """
         designs = self.designs(settings)
         if not designs:
@@ -78,13 +84,7 @@ class Vectors:
         each = -(-(samples + _WARMUP) // len(designs))
         with ExitStack() as stack:
             searches = _Searches(
-                [
-                    (
-                        stack.enter_context(Searcher(self.database, design.column)),
-                        self._truth(design, each),
-                    )
-                    for design in designs
-                ]
+                [self._searched(stack, design, each, vertex) for design in designs]
             )
             seconds = clock(searches.next, rounds=samples, warmup=_WARMUP)
             return list(seconds), searches.recall
@@ -102,16 +102,26 @@ class Vectors:
                 )
         raise NothingToSearch("source and target hold no vectors to search")
 
-    def _truth(self, design: IndexDesign, queries: int) -> GroundTruth:
+    def _searched(
+        self, stack: ExitStack, design: IndexDesign, queries: int, vertex: "Vertex | None"
+    ) -> tuple[Searches, GroundTruth]:
+        column: VectorColumn = design.column
+        assert self._platform is not None
+        served = vertex.searcher(self._platform.cloud, column) if vertex is not None else None
+        searcher: Searches
+        if served is not None:
+            column, searcher = served
+        else:
+            searcher = stack.enter_context(Searcher(self.database, column))
         with self.database.session() as connection:
-            vectors = query_vectors(connection, design.column, queries, _SEED)
-            return ground_truth(connection, design.column, design.metric, vectors, _K)
+            vectors = query_vectors(connection, column, queries, _SEED)
+            return searcher, ground_truth(connection, column, design.metric, vectors, _K)
 
 
 class _Searches:
     """Searches the columns in turn, a query each, and keeps how right each answer was."""
 
-    def __init__(self, columns: list[tuple[Searcher, GroundTruth]]) -> None:
+    def __init__(self, columns: list[tuple[Searches, GroundTruth]]) -> None:
         self._columns = columns
         self._made = 0
         self._recalls: list[float] = []

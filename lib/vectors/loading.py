@@ -95,15 +95,17 @@ class LoadPoints:
             while self._drained(connection, journal):
                 pass
             if self._store.count() != _rows(connection, self.what):
-                for found in self._differences(connection, journal):
-                    self._store.upsert(found)
+                for _, differing in self._compared(connection, journal):
+                    if differing:
+                        self._store.upsert(differing)
 
     def verify(self) -> Loaded:
         """Reads every datapoint back and compares it; raises ``VerificationError`` with some."""
         with self.database.session() as connection:
             wrong: list[str] = []
-            number = 0
-            for differing in self._differences(connection, None):
+            number = compared = 0
+            for page, differing in self._compared(connection):
+                compared += page
                 number += len(differing)
                 wrong += [each.id for each in differing[: _TOLD - len(wrong)]]
         found = self.observe()
@@ -111,6 +113,10 @@ class LoadPoints:
             raise _differs(
                 f"{number:,} datapoints of {self.what.name} are missing or differ: "
                 + ", ".join(wrong)
+            )
+        if found is not None and compared != found.rows and not found.waiting:
+            raise _differs(
+                f"{compared:,} of {found.rows:,} rows of {self.what.name} were compared."
             )
         if found is None or self._elsewhere(found):
             raise _differs(f"The {self.subject} were not loaded into {self._service}.")
@@ -166,10 +172,10 @@ class LoadPoints:
         journal.safe_point()
         return drain(connection, self.what, self._store)
 
-    def _differences(
-        self, connection: Connection, journal: Journal | None
-    ) -> Iterator[list[Point]]:
-        """Page by page, the rows that the store has not, or has otherwise."""
+    def _compared(
+        self, connection: Connection, journal: Journal | None = None
+    ) -> Iterator[tuple[int, list[Point]]]:
+        """Page by page, how many rows, and those that the store has not or has otherwise."""
         done = 0
         for found, _ in pages(connection, self.what):
             there = self._store.read([each.id for each in found])
@@ -182,8 +188,7 @@ class LoadPoints:
             if journal is not None:
                 journal.progress(f"compare {self.subject}", done, self.what.column.rows, "rows")
                 journal.safe_point()
-            if differing:
-                yield differing
+            yield len(found), differing
 
 
 def _record(connection: Connection, what: Served) -> tuple[str, list[str]] | None:

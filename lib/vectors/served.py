@@ -136,7 +136,8 @@ def pages(
 
     Begins behind the id ``after``.
     """
-    key = sql.SQL(", ").join(map(sql.Identifier, what.column.key))
+    # Bare names would mean the texts that are selected, which have another order.
+    key = sql.SQL(", ").join(sql.Identifier("r", each) for each in what.column.key)
     while True:
         condition: sql.Composable = sql.SQL("")
         values: tuple[str, ...] = ()
@@ -169,7 +170,7 @@ def _points(
     column = sql.Identifier(what.column.column)
     fields = [row_id(what.column.key), sql.SQL("{}::vector").format(column)]
     fields += [sql.SQL("{}::text").format(sql.Identifier(each)) for each in what.restricts]
-    statement = sql.SQL("select {} from {} where {} is not null {}").format(
+    statement = sql.SQL("select {} from {} r where {} is not null {}").format(
         sql.SQL(", ").join(fields), what.column.relation, column, rest
     )
     with connection.cursor(binary=True) as cursor:

@@ -10,12 +10,15 @@ from dataclasses import asdict, dataclass, fields
 from psycopg import sql
 from psycopg.rows import class_row
 
+from lib.vectors.columns import VectorColumn
 from lib.vectors.database import Connection
+from lib.vectors.served import Served
 
 _DDL = """
     create schema if not exists orchestra;
     create table if not exists orchestra.served_collections (
-        collection text primary key, metric text not null, distance text not null,
+        collection text primary key, table_schema text not null, table_name text not null,
+        column_name text not null, metric text not null, distance text not null,
         key_columns text[] not null, restricts text[] not null, dimensions integer not null,
         service text not null, endpoint text not null, label text not null, address text not null,
         approximate integer not null, leaf_percent integer not null,
@@ -33,6 +36,9 @@ class ServedSettings:
     """A row of the table (``tuned_at`` aside); latencies in milliseconds."""
 
     collection: str
+    table_schema: str
+    table_name: str
+    column_name: str
     metric: str
     distance: str
     key_columns: list[str]
@@ -52,23 +58,40 @@ class ServedSettings:
     p99_ms: float
     samples: int
 
+    @property
+    def what(self) -> Served:
+        """The collection; its rows are not counted."""
+        column = VectorColumn(
+            self.table_schema,
+            self.table_name,
+            self.column_name,
+            self.dimensions,
+            rows=0,
+            key=tuple(self.key_columns),
+        )
+        return Served(column, self.metric, tuple(self.restricts))
+
 
 _NAMES = [each.name for each in fields(ServedSettings)]
 
 
 def read(connection: Connection, collection: str) -> ServedSettings | None:
     """The settings of ``schema.table.column``, or None where it is not served."""
+    return next((each for each in every(connection) if each.collection == collection), None)
+
+
+def every(connection: Connection) -> list[ServedSettings]:
+    """The settings of all collections that are served."""
     there = connection.execute("select to_regclass('orchestra.served_collections')").fetchone()
     if there is None or there[0] is None:
-        return None
+        return []
     with connection.cursor(row_factory=class_row(ServedSettings)) as cursor:
         cursor.execute(
-            sql.SQL("select {} from orchestra.served_collections where collection = %s").format(
+            sql.SQL("select {} from orchestra.served_collections order by collection").format(
                 sql.SQL(", ").join(map(sql.Identifier, _NAMES))
-            ),
-            (collection,),
+            )
         )
-        return cursor.fetchone()
+        return cursor.fetchall()
 
 
 def write(connection: Connection, settings: ServedSettings) -> None:

@@ -100,7 +100,8 @@ def tune(
     raise RecallNotReached(
         f"The index reaches a recall of {best.recall if best else 0:.3f} with all its leaves.",
         expected=f"a recall of {target_recall}",
-        remedy="lower vectors.recall_target, or search in AlloyDB (vectors.backend)",
+        remedy="look for lost datapoints (--refresh), lower vectors.recall_target, or search in "
+        "AlloyDB (vectors.backend)",
     )
 
 
@@ -204,14 +205,17 @@ class TuneServed:
         )
 
     def _settings(self, chosen: Effort) -> ServedSettings:
-        where, measured = self._where, chosen.measured
+        where, measured, column = self._where, chosen.measured, self.what.column
         return ServedSettings(
             collection=self.what.name,
+            table_schema=column.schema,
+            table_name=column.table,
+            column_name=column.column,
             metric=self.what.metric,
             distance=where.distance,
-            key_columns=list(self.what.column.key),
+            key_columns=list(column.key),
             restricts=list(self.what.restricts),
-            dimensions=self.what.column.dimensions,
+            dimensions=column.dimensions,
             service=where.service,
             endpoint=where.endpoint,
             label=where.label,

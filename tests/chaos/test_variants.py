@@ -1,4 +1,4 @@
-"""The whole migration by the other ways: connector, encryption, readers, IAM users, a backup."""
+"""The whole migration by the other ways: connector, encryption, readers, a backup, Vertex AI."""
 
 from pathlib import Path
 
@@ -27,5 +27,23 @@ def test_every_byte_takes_the_other_way(tmp_path: Path, mode: str) -> None:
     try:
         rehearsal.run()
         rehearsal.run("--detect-drift")
+    finally:
+        rehearsal.remove()
+
+
+VERTEX = """
+[vectors]
+backend = "vertex"
+"""
+
+
+@pytest.mark.full_chaos
+def test_vertex_searches_and_is_taken_back(tmp_path: Path) -> None:
+    rehearsal = Rehearsal(tmp_path, ENVIRONMENT + VERTEX)
+    try:
+        rehearsal.run()
+        rehearsal.run("--detect-drift")
+        rehearsal.run("--rollback")
+        rehearsal.run()
     finally:
         rehearsal.remove()

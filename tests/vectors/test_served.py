@@ -1,6 +1,7 @@
 """A collection beside a vector service: loaded, kept in step, compared, and searched."""
 
 import uuid
+from dataclasses import replace
 
 import numpy
 import pytest
@@ -230,8 +231,9 @@ def test_a_recall_that_no_effort_reaches_is_told(database, what):
     _make(_loaded(database, what, store))
     for each in list(store.points)[::2]:
         del store.points[each]
+    where = replace(WHERE, approximate=600)
     with pytest.raises(RecallNotReached, match="with all its leaves"):
-        _make(TuneServed(database, what, store, WHERE, 0.9, samples=40))
+        _make(TuneServed(database, what, store, where, 0.9, samples=20))
     with database.session() as connection:
         assert served_settings.read(connection, what.name) is None
 
@@ -279,6 +281,16 @@ def test_single_keys_are_their_own_ids(database, kind):
     _execute(database, "update o set v = '[3,4]' where v is not null")
     _make(load)
     assert list(store.points[value].vector) == [3, 4]
+
+
+def test_keys_whose_texts_sort_otherwise_are_all_there(database):
+    _execute(
+        database, "drop table notes", "create table o (id bigint primary key, v vector(2))",
+        "insert into o select n, array[n, 1]::vector from generate_series(1, 1201) n",
+    )  # fmt: skip
+    what, store = _served(database), Leaves()
+    _make(_loaded(database, what, store))
+    assert len(store.points) == 1_201
 
 
 def test_distances_are_told_as_pgvector_tells_them():

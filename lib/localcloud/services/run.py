@@ -234,7 +234,7 @@ class Services(Kind):
             match = IMAGE.fullmatch(container.image)
             assert match is not None
             process.start(
-                match[1], list(container.args), self._variables(pb, revision, container, port)
+                match[1], list(container.args), self._variables(pb, revision, template, port)
             )
         port = self._port(pb, revision)
         probe = container.startup_probe
@@ -262,13 +262,20 @@ class Services(Kind):
                 + (f" Log: {words}" if words else ""),
             )
 
-    def _variables(self, pb: Any, revision: str, container: Any, port: int) -> dict[str, str]:
+    def _variables(self, pb: Any, revision: str, template: Any, port: int) -> dict[str, str]:
+        """What the process is told; its identity too, as no metadata server would tell it."""
         service = pb.name.rpartition("/")[2]
+        project = pb.name.split("/")[1]
+        account = template.service_account or f"{self.core.project_number(project)}-compute@"
+        account += "developer.gserviceaccount.com" if account.endswith("@") else ""
         found = {
             "PORT": str(port), "HOST": self.core.addresses.require(pb.name), "K_SERVICE": service,
             "K_CONFIGURATION": service, "K_REVISION": revision.rpartition("/")[2],
+            "EMBEDDED_CLOUD_ENDPOINT": self.core.endpoint,
+            "EMBEDDED_CLOUD_CA": str(self.core.state / "ca.pem"),
+            "EMBEDDED_CLOUD_TOKEN": self.core.identities.token(f"serviceAccount:{account}"),
         }  # fmt: skip
-        for variable in container.env:
+        for variable in template.containers[0].env:
             if variable.HasField("value_source"):
                 found[variable.name] = self._secret(pb, variable.value_source.secret_key_ref)
             else:
