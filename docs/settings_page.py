@@ -26,17 +26,21 @@ def settings() -> str:
     own = [each for each in keys if each not in sections]
     lines += _table([(each.name, hints[each.name], each.default) for each in own])
     for each in sections:
-        section = hints[each.name]
-        doc = " ".join((section.__doc__ or "").replace("``", "`").split())
-        lines += ["", f"## [{each.name}]", "", doc, ""]
-        kinds = typing.get_type_hints(section)
-        default = section()
-        rows = [
-            (key.name, kinds[key.name], getattr(default, key.name))
-            for key in dataclasses.fields(section)
-        ]
-        lines += _table(rows)
+        lines += _section(each.name, hints[each.name])
     return "\n".join(lines) + "\n"
+
+
+def _section(name: str, section: typing.Any) -> list[str]:
+    doc = " ".join((section.__doc__ or "").replace("``", "`").split())
+    kinds = typing.get_type_hints(section)
+    default = section()
+    keys = [each.name for each in dataclasses.fields(section)]
+    inner = [key for key in keys if dataclasses.is_dataclass(kinds[key])]
+    rows = [(key, kinds[key], getattr(default, key)) for key in keys if key not in inner]
+    lines = ["", f"## [{name}]", "", doc, "", *_table(rows)]
+    for key in inner:
+        lines += _section(f"{name}.{key}", kinds[key])
+    return lines
 
 
 def _table(rows: list[tuple[str, object, object]]) -> list[str]:

@@ -122,6 +122,24 @@ class WorkstationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BeamSettings:
+    """The Apache Beam pipeline that copies rows where ``engine`` is "beam".
+
+    ``runner`` and ``options`` have Beam's names; an option "true" is a flag, commas separate what
+    Beam takes several times.  ``*_seen_from_workers`` are URLs by which workers reach the
+    databases, where those differ; ``*_password_from`` say where workers read the passwords:
+    "projects/PROJECT/secrets/NAME", "env:VARIABLE" or "file:/path".
+    """
+
+    runner: str = "DirectRunner"
+    options: Mapping[str, str] = field(default_factory=dict)
+    source_seen_from_workers: str = ""
+    source_password_from: str = ""
+    target_seen_from_workers: str = ""
+    target_password_from: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DataMigrationSettings:
     """How rows and keys move.
 
@@ -129,6 +147,7 @@ class DataMigrationSettings:
     logical replication and cuts over.  ``keyless_tables`` are then copied again while writes are
     stopped, or refused.  ``include_tables`` and ``exclude_tables`` are patterns of
     ``schema.table``; ``rows`` has for such patterns the SQL condition for the rows that move.
+    ``engine`` "local" copies rows by threads of this process, "beam" by a pipeline's workers.
     """
 
     mode: Literal["offline", "online"] = "offline"
@@ -140,6 +159,8 @@ class DataMigrationSettings:
     exclude_tables: tuple[str, ...] = ()
     rows: Mapping[str, str] = field(default_factory=dict)
     existing_keys: Literal["refuse", "overwrite", "skip"] = "refuse"
+    engine: Literal["local", "beam"] = "local"
+    beam: BeamSettings = BeamSettings()
 
 
 @dataclass(frozen=True, slots=True)

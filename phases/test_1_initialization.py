@@ -38,11 +38,14 @@ def test_no_permission_is_missing(step, settings, cloud):
 
 @pytest.mark.component("dependency-check")
 @pytest.mark.dependency(name="packages", depends=["environment"], scope="session")
-def test_packages_are_as_asked_for(step):
+def test_packages_are_as_asked_for(step, settings):
     """Every package is installed in a version that the project asks for."""
+    from lib.orchestra.beam import check_beam
     from lib.orchestra.checks import check_packages
 
     step.note(f"{len(step.check('packages', check_packages))} packages are as asked for")
+    if settings.data_migration.engine == "beam":
+        step.note(step.check("Apache Beam", lambda: check_beam(settings)))
 
 
 @pytest.mark.component("dependency-check")

@@ -1,14 +1,22 @@
 """Settings that no migration could work with, refused before anything is made."""
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
 from lib.errors import SettingsError
 
+PASSWORD_PLACE = re.compile(
+    r"projects/(?P<project>[^/]+)/secrets/(?P<secret>[^/]+)(/versions/latest)?"
+    r"|env:(?P<variable>[A-Za-z_][A-Za-z0-9_]*)|file:(?P<file>/.+)"
+)
+"""Where a worker of a pipeline may read a password."""
+
 
 def check(settings: Any) -> None:
     """Raise ``SettingsError`` for the first setting that can't be used."""
     _check_source(settings.source)
+    _check_beam(settings.data_migration.beam)
     _check_names(settings.alloydb)
 
 
@@ -26,6 +34,22 @@ def _check_source(source: Any) -> None:
             repr(source.sample_scale),
             "above 0 and up to 100; 1.0 is about 300 MB",
         )
+
+
+def _check_beam(beam: Any) -> None:
+    for side in ("source", "target"):
+        key = f"data_migration.beam.{side}_seen_from_workers"
+        url = getattr(beam, f"{side}_seen_from_workers")
+        _check_url(key, url, ("postgresql", "postgres"))
+        if urlsplit(url).password:
+            raise _refused(key, "a URL with a password", f"it without; {side}_password_from has it")
+        place = getattr(beam, f"{side}_password_from")
+        if place and not PASSWORD_PLACE.fullmatch(place):
+            raise _refused(
+                f"data_migration.beam.{side}_password_from",
+                "no such place",
+                "projects/PROJECT/secrets/NAME, env:VARIABLE or file:/path",
+            )
 
 
 def _check_url(path: str, url: str, schemes: tuple[str, ...]) -> None:

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from lib.orchestra.beam import pipeline
 from lib.postgres.application_role import ApplicationRole
+from lib.postgres.beam import Beam
 from lib.postgres.comparison import CompareOptions
 from lib.postgres.copying import CopyOptions, CopyRows
 from lib.postgres.cutover import Cutover
@@ -103,7 +105,12 @@ class Relational:
             rate=int(data.rate_mb_per_second * 1_000_000),
             cores=self._settings.alloydb.cpu_count,
             selection=self._selection,
+            beam=self.beam(),
         )
+
+    def beam(self) -> Beam | None:
+        """The pipeline whose workers copy rows; None where this process does."""
+        return pipeline(self._settings)
 
     def published(self) -> Published:
         """Online: the source can tell what changes."""

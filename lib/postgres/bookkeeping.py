@@ -3,9 +3,12 @@
 ``orchestra_migration.chunk`` has a row for each chunk.  ``xid`` is the transaction that wrote the
 chunk's rows, so that the rows of a chunk are found again by their ``xmin``; ``snapshot`` names the
 source snapshot they were read under.  Both are set in the transaction that writes the rows: a
-chunk is either wholly there and known, or neither.
+chunk is either wholly there and known, or neither.  ``wanted`` names the only snapshot under which
+the chunk may be copied now, so that a worker that outlived its run can't write any more;
+``failure`` is what a worker on another machine could not do.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -26,7 +29,13 @@ _CREATE = (
     " snapshot text, completed_at timestamptz, refreshed_at timestamptz)",
     "CREATE TABLE IF NOT EXISTS {chunk} (schema_name text, table_name text, first_block int8,"
     " last_block int8, bytes int8 NOT NULL, xid int8, snapshot text, rows int8,"
-    " copied_at timestamptz, PRIMARY KEY (schema_name, table_name, first_block))",
+    " copied_at timestamptz, wanted text, failure text,"
+    " PRIMARY KEY (schema_name, table_name, first_block))",
+)
+_OLDER = (
+    "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = %s AND c.relname = 'chunk' AND NOT EXISTS (SELECT FROM pg_attribute"
+    " WHERE attrelid = c.oid AND attname = 'wanted')"
 )
 
 
@@ -63,6 +72,9 @@ def create(target: Connection) -> None:
     with target.transaction():
         for statement in _CREATE:
             target.execute(_format(statement))
+        # The lock that ALTER takes would wait for every worker, so only where it is needed.
+        if target.execute(_OLDER, [BOOKKEEPING_SCHEMA]).fetchone():
+            target.execute(_format("ALTER TABLE {chunk} ADD wanted text, ADD failure text"))
 
 
 def remove(target: Connection) -> None:
@@ -112,6 +124,54 @@ def complete(target: Connection, snapshot: str) -> None:
         target.execute(_format("UPDATE {copy} SET snapshot = %s, completed_at = now()"), [snapshot])
 
 
+PATIENCE = "10min"
+"""How long ``want`` waits for a chunk that a worker of an earlier run still copies."""
+
+
+def want(target: Connection, snapshot: str) -> None:
+    """From now on chunks are copied under ``snapshot`` alone.
+
+    Waits for chunks that workers of an earlier run, wherever they are, have under way; what they
+    begin later is refused with ``Superseded``.
+    """
+    with target.transaction():
+        target.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'")
+        target.execute(_format("UPDATE {chunk} SET wanted = %s, failure = NULL"), [snapshot])
+
+
+def unwant(target: Connection, snapshot: str) -> None:
+    """No chunk is copied under ``snapshot`` any more; waits for those under way."""
+    target.execute(
+        _format(
+            "UPDATE {chunk} SET wanted = NULL WHERE wanted = %s AND snapshot IS DISTINCT FROM %s"
+        ),
+        [snapshot, snapshot],
+    )
+
+
+def fail(target: Connection, chunk: Chunk, snapshot: str, failure: Mapping[str, str]) -> None:
+    """Note why a worker could not copy the chunk; the next success or run forgets it."""
+    target.execute(
+        _format(
+            "UPDATE {chunk} SET failure = %s WHERE schema_name = %s AND table_name = %s"
+            " AND first_block = %s AND wanted = %s AND snapshot IS DISTINCT FROM %s"
+        ),
+        [json.dumps(failure), *chunk.key, snapshot, snapshot],
+    )
+
+
+def failures(target: Connection, snapshot: str) -> list[dict[str, str]]:
+    """Why workers could not copy chunks that are wanted and not there."""
+    rows = target.execute(
+        _format(
+            "SELECT failure FROM {chunk} WHERE wanted = %s AND snapshot IS DISTINCT FROM %s"
+            " AND failure IS NOT NULL"
+        ),
+        [snapshot, snapshot],
+    )
+    return [json.loads(row[0]) for row in rows]
+
+
 def refreshed(target: Connection) -> None:
     """Note that the materialised views were filled after the last chunk."""
     target.execute(_format("UPDATE {copy} SET refreshed_at = now()"))
@@ -148,6 +208,17 @@ def add(target: Connection, planned: Iterable[Chunk]) -> None:
         cursor.executemany(
             statement, [(c.schema, c.name, c.first, c.last, c.bytes) for c in planned]
         )
+
+
+def rows_under(target: Connection, snapshot: str) -> Mapping[tuple[str, str, int], int]:
+    """The chunks that were copied under the snapshot, by key, and their rows."""
+    rows = target.execute(
+        _format(
+            "SELECT schema_name, table_name, first_block, rows FROM {chunk} WHERE snapshot = %s"
+        ),
+        [snapshot],
+    )
+    return {(schema, name, first): count for schema, name, first, count in rows}
 
 
 def rows_copied(target: Connection) -> Mapping[tuple[str, str], int]:

@@ -3,8 +3,9 @@
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 from psycopg import sql
 
@@ -20,6 +21,8 @@ from lib.postgres import (
     subscription,
     sync_record,
 )
+from lib.postgres.beam import Beam
+from lib.postgres.beam_copy import BeamWorkers
 from lib.postgres.bookkeeping import Copied
 from lib.postgres.catalog import Table
 from lib.postgres.chunks import CHUNK_BYTES, Chunk, chunk_size, cut
@@ -45,7 +48,8 @@ class CopyOptions:
     ``workers`` is the number of session pairs; ``chunk_bytes`` the most that one carries at a time;
     ``rate`` bounds bytes per second (0: unbounded);
     ``cores`` are the target's, where they are known;
-    ``refresh`` brings a copy that is complete up to date with the source once more.
+    ``refresh`` brings a copy that is complete up to date with the source once more; with ``beam``
+    the chunks are copied by a pipeline's workers, at most ``workers`` at a time.
     """
 
     workers: int = 2
@@ -54,6 +58,7 @@ class CopyOptions:
     cores: int | None = None
     selection: Selection = ALL
     refresh: bool = False
+    beam: Beam | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,8 @@ class CopyRows:
 
         Rows that are there without bookkeeping (cleanup removes it) are compared with the
         source.  Raises ``Obstacle`` for tables that the target lacks or has otherwise,
-        ``ForeignRows`` for a target table that holds other rows.
+        ``ForeignRows`` for a target table that holds other rows, ``BeamUnavailable`` for a
+        pipeline that could not be started.
         """
         with connect(self.source) as source, connect(self.target) as target:
             tables = selected(source, self.options.selection)
@@ -130,6 +136,8 @@ class CopyRows:
                     reason = "source and target hold the same rows"
                     return Change(ChangeKind.NONE, self.subject, reason=reason)
                 raise
+        if self.options.beam is not None:
+            self.options.beam.check(self.source, self.target, self.options.workers)
         quantities = {
             "tables": len(tables),
             "rows": sum(table.rows for table in tables),
@@ -153,6 +161,7 @@ class CopyRows:
                 sync_record.begin(target, snapshot.slot, snapshot.name, snapshot.position, shape)
             there = copied_tables.by_identity(target)
             copied_tables.refuse_unlike(tables, there)
+            bookkeeping.want(target, snapshot.name)
             with self._finisher(journal) as finisher:
                 self._adopt(snapshot, target, tables, there)
                 self._copy(snapshot, target, tables, journal, finisher)
@@ -160,14 +169,20 @@ class CopyRows:
             bookkeeping.complete(target, snapshot.name)
 
     def again(self, names: Collection[tuple[str, str]], journal: Journal) -> None:
-        """Bring these tables alone up to date with the source as it is now."""
+        """Bring these tables alone up to date with the source as it is now.
+
+        By workers of this process: a pipeline would begin after the wait is over.
+        """
         with Snapshot(self.source) as snapshot, connect(self.target) as target:
             every = selected(snapshot.connection, self.options.selection)
             tables = tuple(table for table in every if table.identity in names)
             snapshot.lock(tables)
+            bookkeeping.create(target)
+            bookkeeping.want(target, snapshot.name)
             self._adopt(snapshot, target, tables, copied_tables.by_identity(target))
             with Finisher(self.target, dict, 1, journal.safe_point) as finisher:
-                self._copy(snapshot, target, tables, journal, finisher)
+                here = replace(self, options=replace(self.options, beam=None))
+                here._copy(snapshot, target, tables, journal, finisher)
 
     def verify(self) -> CopyState:
         """The bookkeeping is complete, and tables have the rows it counts until changes follow."""
@@ -307,7 +322,9 @@ class CopyRows:
         ]
         missing.sort(key=lambda chunk: -by_identity[chunk.table].bytes)
         tally = _Tally(journal, by_identity, missing, finisher)
-        workers = Workers(
+        beam = self.options.beam
+        make: Callable[..., Workers | BeamWorkers] = partial(BeamWorkers, beam) if beam else Workers
+        workers = make(
             snapshot,
             self.target,
             count=self.options.workers,

@@ -47,12 +47,20 @@ class CopyFailed(PostgresError):
     """Rows could not be copied; what was copied before is whole and is kept."""
 
 
+class Superseded(PostgresError):
+    """Another run copies into the target now, or this one was stopped; nothing was written."""
+
+
 class ForeignRows(PostgresError):
     """A target table holds rows that this migration did not write."""
 
 
 class SlotLost(PostgresError):
     """The source no longer has the changes that the target still needs."""
+
+
+class BeamUnavailable(PostgresError):
+    """Apache Beam, or the runner that is configured, can't be used here; nothing was changed."""
 
 
 class SchemaChanged(PostgresError):

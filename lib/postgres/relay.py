@@ -11,6 +11,7 @@ from lib.postgres import digest
 from lib.postgres.bookkeeping import CHUNK_TABLE
 from lib.postgres.catalog import Table
 from lib.postgres.chunks import Chunk
+from lib.postgres.errors import Superseded
 
 _BUFFERS = 8
 
@@ -19,16 +20,16 @@ class Rate:
     """A bound on bytes per second, shared by all workers; 0 means none."""
 
     def __init__(self, bytes_per_second: int = 0) -> None:
-        self._rate = bytes_per_second
+        self.bytes_per_second = bytes_per_second
         self._free_at = time.monotonic()
 
     async def wait(self, size: int) -> None:
         """Wait until ``size`` more bytes may be sent."""
-        if not self._rate:
+        if not self.bytes_per_second:
             return
         now = time.monotonic()
         # The bound is soft: two threads may both read the old value once.
-        self._free_at = max(self._free_at, now) + size / self._rate
+        self._free_at = max(self._free_at, now) + size / self.bytes_per_second
         if self._free_at - now > 0.01:
             await asyncio.sleep(self._free_at - now)
 
@@ -40,13 +41,21 @@ async def copy_chunk(
 
     Rows of the chunk that an earlier snapshot brought are deleted in the same transaction.  The
     lock on the bookkeeping row makes a second writer of the chunk wait for the first, also for
-    one whose client was killed and whose commit is still under way.
+    one whose client was killed and whose commit is still under way.  Copied already under
+    ``snapshot``, the chunk stays as it is: copying again is harmless.  Raises ``Superseded`` when
+    the target waits for another snapshot.
     """
     mine = [chunk.schema, chunk.name, chunk.first]
     async with target.transaction():
         before = await target.fetchrow(_sql(_CLAIM), *mine)
         if before is None or before["snapshot"] == snapshot:
             return 0, 0
+        if before["wanted"] != snapshot:
+            raise Superseded(
+                f"{chunk.title} is no longer copied under the snapshot of this run.",
+                remedy="another run has taken over, or this one was stopped: follow that one,"
+                " or run the same command again",
+            )
         if before["xid"] is not None:
             await target.execute(_delete(table, before["xid"]))
         status, size = await _stream(source, target, table, chunk, rate)
@@ -127,8 +136,8 @@ def _sql(statement: str) -> str:
 
 
 _CHUNK = "schema_name = $1 AND table_name = $2 AND first_block = $3"
-_CLAIM = f"SELECT xid, snapshot FROM {{chunk}} WHERE {_CHUNK} FOR UPDATE"  # noqa: S608
+_CLAIM = f"SELECT xid, snapshot, wanted FROM {{chunk}} WHERE {_CHUNK} FOR UPDATE"  # noqa: S608
 _DONE = (
     "UPDATE {chunk} SET xid = txid_current() % 4294967296, snapshot = $4, rows = $5,"  # noqa: S608
-    f" copied_at = clock_timestamp() WHERE {_CHUNK}"
+    f" failure = NULL, copied_at = clock_timestamp() WHERE {_CHUNK}"
 )

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +14,25 @@ from lib.postgres.catalog import Table
 from lib.postgres.database import Connection, Database, connect
 
 LOCK_TIMEOUT = "30s"
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A snapshot as sessions elsewhere see it: ``id`` imports it, ``name`` tells it from others.
+
+    Plain and picklable; it can be imported as long as the session that exported it lives.
+    """
+
+    id: str
+    name: str
+
+    def statements(self) -> tuple[str, ...]:
+        """What a session executes first to see the snapshot."""
+        quoted = sql.Literal(self.id).as_string(None)
+        return (
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            f"SET TRANSACTION SNAPSHOT {quoted}",
+        )
 
 
 class Snapshot:
@@ -65,17 +85,14 @@ class Snapshot:
         """Another session that sees the snapshot; close it after use."""
         connection = connect(self.database)
         try:
-            for statement in self.statements():
+            for statement in self.exported.statements():
                 connection.execute(statement)
         except psycopg.Error as error:
             connection.close()
             raise failures.working(f"Reading {self.database.url}", error) from error
         return connection
 
-    def statements(self) -> tuple[str, ...]:
-        """What a session executes first to see the snapshot."""
-        quoted = sql.Literal(self.id).as_string(None)
-        return (
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            f"SET TRANSACTION SNAPSHOT {quoted}",
-        )
+    @property
+    def exported(self) -> Exported:
+        """The snapshot as another process imports it."""
+        return Exported(self.id, self.name)

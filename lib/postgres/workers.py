@@ -13,9 +13,67 @@ from lib.postgres.catalog import Table
 from lib.postgres.chunks import Chunk
 from lib.postgres.database import Database, connect_async
 from lib.postgres.relay import Rate, copy_chunk
-from lib.postgres.snapshot import Snapshot
+from lib.postgres.snapshot import Exported, Snapshot
 
 ATTEMPTS = 3
+
+
+class Courier:
+    """Two sessions that carry chunks of one snapshot; a lost one is opened anew.
+
+    ``alive`` says whether the snapshot still can be imported.  Used by one event loop.
+    """
+
+    def __init__(
+        self,
+        source: Database,
+        target: Database,
+        snapshot: Exported,
+        rate: Rate,
+        alive: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._snapshot = snapshot
+        self._rate = rate
+        self._alive = alive
+        self._sessions: tuple[Any, Any] | None = None
+
+    async def copy(self, table: Table, chunk: Chunk) -> tuple[int, int]:
+        """Copy one chunk; gives rows and bytes, raises kinds of ``PostgresError``."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._sessions = self._sessions or await self._open()
+                return await copy_chunk(
+                    *self._sessions, table, chunk, self._snapshot.name, self._rate
+                )
+            except Exception as error:
+                self.close()
+                lost = failures.is_connection_loss(error) or getattr(error, "transient", False)
+                if attempt < ATTEMPTS and lost and self._alive():
+                    continue
+                raise failures.working(f"Copying {chunk.title}", error) from error
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Let go of the sessions; what was not committed is not there."""
+        for each in self._sessions or ():
+            each.terminate()
+        self._sessions = None
+
+    async def _open(self) -> tuple[Any, Any]:
+        source = await connect_async(self._source)
+        try:
+            for statement in self._snapshot.statements():
+                await source.execute(statement)
+            target = await connect_async(self._target)
+            await target.execute(QUIET)
+            # A crash takes rows and their bookkeeping together; the copy's end waits for the disk.
+            await target.execute("SET synchronous_commit = off")
+        except BaseException:
+            source.terminate()
+            raise
+        return source, target
 
 
 class Workers:
@@ -56,7 +114,10 @@ class Workers:
             raise errors[0]
 
     async def _work(self, waiting: deque[tuple[Table, Chunk]]) -> None:
-        sessions: tuple[Any, Any] | None = None
+        snapshot = self._snapshot
+        courier = Courier(
+            snapshot.database, self._target, snapshot.exported, self._rate, snapshot.alive
+        )
         try:
             while waiting and not self._failed.is_set():
                 self._safe_point()
@@ -64,52 +125,12 @@ class Workers:
                     table, chunk = waiting.popleft()
                 except IndexError:
                     return
-                sessions = await self._copy(sessions, table, chunk)
+                self._copied(chunk, *await courier.copy(table, chunk))
         except BaseException:
             self._failed.set()
             raise
         finally:
-            _close(sessions)
-
-    async def _copy(
-        self, sessions: tuple[Any, Any] | None, table: Table, chunk: Chunk
-    ) -> tuple[Any, Any]:
-        """Copy one chunk; a lost session is opened anew while the snapshot still lives."""
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                sessions = sessions or await self._open()
-                rows, size = await copy_chunk(
-                    *sessions, table, chunk, self._snapshot.name, self._rate
-                )
-            except Exception as error:
-                _close(sessions)
-                sessions = None
-                lost = failures.is_connection_loss(error) or getattr(error, "transient", False)
-                if attempt < ATTEMPTS and lost and self._snapshot.alive():
-                    continue
-                raise failures.working(f"Copying {chunk.title}", error) from error
-            self._copied(chunk, rows, size)
-            return sessions
-        raise AssertionError("unreachable")
-
-    async def _open(self) -> tuple[Any, Any]:
-        source = await connect_async(self._snapshot.database)
-        try:
-            for statement in self._snapshot.statements():
-                await source.execute(statement)
-            target = await connect_async(self._target)
-            await target.execute(QUIET)
-            # A crash takes rows and their bookkeeping together; the copy's end waits for the disk.
-            await target.execute("SET synchronous_commit = off")
-        except BaseException:
-            source.terminate()
-            raise
-        return source, target
-
-
-def _close(sessions: tuple[Any, Any] | None) -> None:
-    for each in sessions or ():
-        each.terminate()
+            courier.close()
 
 
 # Triggers and foreign keys rest while rows are copied, where the role may say so.
