@@ -170,8 +170,10 @@ def test_source_and_target_hold_the_same_rows(step, relational):
         return step.note("no PostgreSQL source: no rows to compare")
     if relational.is_online:
         step.check("definitions agree", relational.verified(schema=True).require_same_schema)
+        step.note(relational.summary())
         return step.note("online: definitions agree; rows are compared at the cutover")
     found = step.check("rows agree", relational.verified(schema=True).verify)
+    step.note(relational.summary(found))
     step.note(f"{found.rows:,} rows in {len(found.tables)} tables agree")
 
 

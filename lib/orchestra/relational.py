@@ -2,13 +2,16 @@
 
 from typing import Any
 
+from lib.engine.unknown import Unknown
+from lib.orchestra import summary
 from lib.orchestra.beam import pipeline
+from lib.postgres import bookkeeping
 from lib.postgres.application_role import ApplicationRole
 from lib.postgres.beam import Beam
-from lib.postgres.comparison import CompareOptions
+from lib.postgres.comparison import CompareOptions, Comparison
 from lib.postgres.copying import CopyOptions, CopyRows
 from lib.postgres.cutover import Cutover
-from lib.postgres.database import Database
+from lib.postgres.database import Database, connect
 from lib.postgres.databases import CreateDatabase, RemoveBookkeeping
 from lib.postgres.extensions import Extensions
 from lib.postgres.following import Followed
@@ -107,6 +110,14 @@ class Relational:
             selection=self._selection,
             beam=self.beam(),
         )
+
+    def summary(self, verified: Comparison | Unknown | None = None) -> str | Unknown:
+        """What the copy came to, a line for each table (network); unknown in a dry run."""
+        if isinstance(verified, Unknown):
+            return verified
+        with connect(self.target) as target:
+            there = bookkeeping.exists(target)
+            return summary.table(bookkeeping.moved(target) if there else (), verified)
 
     def beam(self) -> Beam | None:
         """The pipeline whose workers copy rows; None where this process does."""

@@ -21,7 +21,7 @@ class TerminalLines:
         self._worker: str = getattr(config, "workerinput", {}).get("workerid", "")
         self._shown = False
         self._last = 0.0
-        self._began: dict[tuple[str, str], float] = {}
+        self._began: dict[tuple[str, str, float | None], tuple[float, float]] = {}
 
     @cached_property
     def _reporter(self) -> Any:
@@ -40,7 +40,7 @@ class TerminalLines:
         if self._worker:
             self._to_controller(text)
         elif self._reporter is not None and self._reporter.verbosity >= 0:
-            self._write(f"  {text}\n")
+            self._write("".join(f"  {each}\n" for each in text.splitlines()))
 
     def own_lines(self) -> bool:
         """Write a line for each test in place of dots, unless ``-v`` or ``-q`` ask otherwise."""
@@ -55,9 +55,12 @@ class TerminalLines:
         self._write(f"{mark} {name:<24} {title}{took}\n")
 
     def progress(self, step: str, label: str, done: float, total: float | None, unit: str) -> None:
-        """Show how far an action is, with its rate and the time that is left."""
+        """Show how far an action is, with its rate and the time that is left.
+
+        The label may tell what is under way just now: a rate is that of the step's unit and total.
+        """
         now = time.monotonic()
-        began = self._began.setdefault((step, label), now)
+        began, first = self._began.setdefault((step, unit, total), (now, done))
         finished = total is not None and done >= total
         pause = _IN_PLACE_SECONDS if self._in_place else _LINE_SECONDS
         if now - max(self._last, began) < pause and not (finished and self._last > began):
@@ -66,8 +69,8 @@ class TerminalLines:
         text = f"{label}: {_amount(done, unit)}"
         if total:
             text += f" of {_amount(total, unit)} ({100 * done / total:.0f} %)"
-        rate = done / (now - began) if now - began > 0.5 else 0
-        if rate and unit != "seconds":
+        rate = (done - first) / (now - began) if now - began > 0.5 else 0
+        if rate > 0 and unit != "seconds":
             text += f", {_amount(rate, unit)}/s"
             if total and not finished:
                 text += f", {(total - done) / rate:.0f} s left"

@@ -29,13 +29,13 @@ _CREATE = (
     " snapshot text, completed_at timestamptz, refreshed_at timestamptz)",
     "CREATE TABLE IF NOT EXISTS {chunk} (schema_name text, table_name text, first_block int8,"
     " last_block int8, bytes int8 NOT NULL, xid int8, snapshot text, rows int8,"
-    " copied_at timestamptz, wanted text, failure text,"
+    " copied_at timestamptz, wanted text, failure text, seconds float8,"
     " PRIMARY KEY (schema_name, table_name, first_block))",
 )
 _OLDER = (
     "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = %s AND c.relname = 'chunk' AND NOT EXISTS (SELECT FROM pg_attribute"
-    " WHERE attrelid = c.oid AND attname = 'wanted')"
+    " WHERE attrelid = c.oid AND attname = 'seconds')"
 )
 
 
@@ -47,6 +47,16 @@ class Copied:
     xid: int | None
     snapshot: str | None
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What was copied of a table: rows, its size on the source, and the workers' seconds."""
+
+    table: str
+    rows: int
+    bytes: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,12 @@ def create(target: Connection) -> None:
             target.execute(_format(statement))
         # The lock that ALTER takes would wait for every worker, so only where it is needed.
         if target.execute(_OLDER, [BOOKKEEPING_SCHEMA]).fetchone():
-            target.execute(_format("ALTER TABLE {chunk} ADD wanted text, ADD failure text"))
+            target.execute(
+                _format(
+                    "ALTER TABLE {chunk} ADD IF NOT EXISTS wanted text,"
+                    " ADD IF NOT EXISTS failure text, ADD IF NOT EXISTS seconds float8"
+                )
+            )
 
 
 def remove(target: Connection) -> None:
@@ -227,6 +242,18 @@ def rows_copied(target: Connection) -> Mapping[tuple[str, str], int]:
         _format("SELECT schema_name, table_name, sum(rows)::int8 FROM {chunk} GROUP BY 1, 2")
     )
     return {(schema, name): count or 0 for schema, name, count in rows}
+
+
+def moved(target: Connection) -> tuple[Moved, ...]:
+    """What was copied of each table, the largest first."""
+    rows = target.execute(
+        _format(
+            "SELECT schema_name || '.' || table_name, coalesce(sum(rows), 0)::int8,"
+            " sum(bytes)::int8, coalesce(sum((to_jsonb(c) ->> 'seconds')::float8), 0)"
+            " FROM {chunk} c WHERE xid IS NOT NULL GROUP BY 1 ORDER BY 3 DESC, 1"
+        )
+    )
+    return tuple(Moved(*row) for row in rows)
 
 
 def _format(statement: str) -> sql.Composed:

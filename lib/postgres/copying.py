@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from lib.postgres import (
 )
 from lib.postgres.beam import Beam
 from lib.postgres.beam_copy import BeamWorkers
-from lib.postgres.bookkeeping import Copied
+from lib.postgres.bookkeeping import Copied, Moved
 from lib.postgres.catalog import Table
 from lib.postgres.chunks import CHUNK_BYTES, Chunk, chunk_size, cut
 from lib.postgres.comparison import CompareOptions, compare
@@ -63,7 +64,10 @@ class CopyOptions:
 
 @dataclass(frozen=True, slots=True)
 class CopyState:
-    """How far the copy is: tables, chunks and rows that the bookkeeping counts."""
+    """How far the copy is: tables, chunks and rows that the bookkeeping counts.
+
+    ``moved`` tells of each table what was copied, the largest first.
+    """
 
     complete: bool
     tables: int
@@ -71,6 +75,7 @@ class CopyState:
     copied: int
     rows: int
     snapshot: str | None
+    moved: tuple[Moved, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,7 @@ class CopyRows:
                 return None
             state, chunks = bookkeeping.copy(target), bookkeeping.chunks(target)
             kept = self._changes_are_kept(target, state)
+            moved = bookkeeping.moved(target)
         done = [each for each in chunks if each.xid is not None]
         return CopyState(
             complete=bool(state and state.complete) and len(done) == len(chunks) and kept,
@@ -107,6 +113,7 @@ class CopyRows:
             copied=len(done),
             rows=sum(each.rows for each in done),
             snapshot=state.snapshot if state else None,
+            moved=moved,
         )
 
     def plan(self, observed: CopyState | None) -> Change:
@@ -344,7 +351,11 @@ def _open_and_empty(target: Connection) -> None:
 
 
 class _Tally:
-    """Progress in bytes as the chunks were estimated, and which tables have all their rows."""
+    """Progress in bytes as the chunks were estimated, and which tables have all their rows.
+
+    The label tells of the table that moved last: its part, the time that is left for it, and how
+    many tables are done.
+    """
 
     def __init__(
         self,
@@ -359,6 +370,11 @@ class _Tally:
         self._total = sum(chunk.bytes for chunk in missing)
         self._done = 0
         self._left = Counter(chunk.table for chunk in missing)
+        self._bytes = Counter[tuple[str, str]]()
+        for chunk in missing:
+            self._bytes[chunk.table] += chunk.bytes
+        self._arrived = Counter[tuple[str, str]]()
+        self._began: dict[tuple[str, str], tuple[int, float]] = {}
         self._mutex = threading.Lock()
         for identity, table in tables.items():
             if not self._left[identity]:
@@ -372,6 +388,21 @@ class _Tally:
             done = self._done
             self._left[chunk.table] -= 1
             last = not self._left[chunk.table]
-        self._journal.progress(f"{chunk.schema}.{chunk.name}", done, self._total, "bytes")
+            label = self._label(chunk)
+        self._journal.progress(label, done, self._total, "bytes")
         if last:
             self._finisher.finish(self._tables[chunk.table])
+
+    def _label(self, chunk: Chunk) -> str:
+        name, now = chunk.table, time.monotonic()
+        arrived = self._arrived[name] = self._arrived[name] + chunk.bytes
+        # Of a table the time is measured from its first chunk's end.
+        first, began = self._began.setdefault(name, (arrived, now))
+        whole = self._bytes[name]
+        left = ""
+        if self._left[name] and arrived > first and now > began:
+            rate = (arrived - first) / (now - began)
+            left = f", {(whole - arrived) / rate:.0f} s left"
+        part = arrived / whole if whole else 1.0
+        tables = sum(not self._left[each] for each in self._bytes)
+        return f"{'.'.join(name)} {part:.0%}{left}; {tables} of {len(self._bytes)} tables"

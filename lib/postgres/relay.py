@@ -139,5 +139,6 @@ _CHUNK = "schema_name = $1 AND table_name = $2 AND first_block = $3"
 _CLAIM = f"SELECT xid, snapshot, wanted FROM {{chunk}} WHERE {_CHUNK} FOR UPDATE"  # noqa: S608
 _DONE = (
     "UPDATE {chunk} SET xid = txid_current() % 4294967296, snapshot = $4, rows = $5,"  # noqa: S608
-    f" failure = NULL, copied_at = clock_timestamp() WHERE {_CHUNK}"
+    " failure = NULL, copied_at = clock_timestamp(),"
+    f" seconds = extract(epoch FROM clock_timestamp() - now()) WHERE {_CHUNK}"
 )
