@@ -13,15 +13,22 @@ from lib.mcp.server import MCPServer
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """One memory; ``score`` is its nearness in a search, ``details`` what else the server said."""
+    """One memory; in a search ``score`` or ``distance`` tells how near it is, as the server has it.
+
+    ``key`` is JSON where a server names what it found by several columns; ``details`` is what
+    else it said.
+    """
 
     key: str
     value: Any
     score: float | None = None
+    distance: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
 Memories: TypeAlias = list[Memory]
+_FIELDS = ("key", "value", "score", "distance")
+_PAGE = 100
 
 
 class MemoryStore:
@@ -73,14 +80,31 @@ class MemoryStore:
     async def list(
         self, prefix: str = "", *, limit: int = 100, timeout: float | None = None
     ) -> Memories:
-        """List memories whose key begins with ``prefix``, at most ``limit``."""
-        arguments = {"prefix": prefix, "limit": limit}
-        return _memories(await self._read("memory_list", arguments, timeout), "memory_list")
+        """List memories whose key begins with ``prefix``, at most ``limit``, page by page.
+
+        ``timeout`` holds for each page.
+        """
+        found: Memories = []
+        cursor = ""
+        while True:
+            arguments = {"prefix": prefix, "limit": min(limit - len(found), _PAGE)}
+            if cursor:
+                arguments["cursor"] = cursor
+            said = await self._read("memory_list", arguments, timeout)
+            more = _memories(said, "memory_list")
+            found += more
+            cursor = (said.get("next_cursor") or "") if isinstance(said, Mapping) else ""
+            if not cursor or not more or len(found) >= limit:
+                return found
 
     async def search(
         self, what: str | Sequence[float], *, k: int = 10, timeout: float | None = None
     ) -> Memories:
-        """Find the ``k`` memories nearest to a text or to a vector, nearest first."""
+        """Find the ``k`` memories nearest to a text or to a vector, nearest first.
+
+        Servers may take one of them only, and refuse the other with ``MCPToolError``: the
+        platform's own takes vectors.
+        """
         arguments: dict[str, Any] = {"k": k}
         if isinstance(what, str):
             arguments["text"] = what
@@ -109,8 +133,9 @@ def _content(result: CallToolResult) -> Any:
 
 
 def _memory(said: Mapping[str, Any]) -> Memory:
-    rest = {name: value for name, value in said.items() if name not in ("key", "value", "score")}
-    return Memory(str(said["key"]), said.get("value"), said.get("score"), rest)
+    rest = {name: value for name, value in said.items() if name not in _FIELDS}
+    key = said["key"] if isinstance(said["key"], str) else json.dumps(said["key"])
+    return Memory(key, said.get("value"), said.get("score"), said.get("distance"), rest)
 
 
 def _memories(said: Any, tool: str) -> Memories:

@@ -120,6 +120,16 @@ def test_the_typed_calls_of_the_client_fit_these_tools(api: Api) -> None:
             with pytest.raises(MCPToolError, match="invalid_value"):
                 await memory.get("")
             near = await memory.search([5.0, 1.0, 0.0], k=2)
-            assert [each.details["distance"] for each in near] == [0.0, 1.0]
+            assert [(each.key, each.distance) for each in near] == [
+                ('{"id": 5}', 0.0),
+                (near[1].key, 1.0),
+            ]
+            with pytest.raises(MCPToolError, match="invalid_value"):
+                await memory.search("five")
+            for number in range(120):
+                await memory.set(f"paged/{number:03}", number)
+            every = await memory.list("paged/", limit=1000)
+            assert [each.value for each in every] == list(range(120))
+            assert len(await memory.list("paged/", limit=110)) == 110
 
     asyncio.run(conversation())
