@@ -83,7 +83,8 @@ class LocalProcess:
             while self.running() and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
         self._end_strays()
-        self._identity.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # it was never started
+            self._identity.unlink()
 
     def _end_strays(self) -> None:
         """End processes of this folder that were started just before their server was killed."""

@@ -24,6 +24,7 @@ from lib.engine.changes import Change, ChangeKind
 from lib.engine.errors import CannotUndo
 from lib.errors import VerificationError
 from lib.orchestra.keyspace import Keyspace
+from lib.orchestra.redis_access import RedisAccess
 from tests.cache.journal import MemoryJournal
 from tests.cache.platform import fill
 from tests.cache.writer import Writer
@@ -176,6 +177,7 @@ import json, os, signal, sys, threading
 from lib.cache.copy import CopyKeys
 from lib.cache.online import CutOverKeys, SyncKeys
 from lib.orchestra.keyspace import Keyspace
+from lib.orchestra.redis_access import RedisAccess
 from tests.cache.journal import MemoryJournal
 
 class Kept(MemoryJournal):
@@ -437,7 +439,7 @@ def test_the_platform_puts_it_together(source, target, redis_source_url, redis_t
     target.set("foreign", 1)
     data = SimpleNamespace(existing_keys="refuse", workers=2, mode="online")
     settings = SimpleNamespace(data_migration=data)
-    keyspace = Keyspace((redis_source_url, ""), (redis_target_url, ""), settings)
+    keyspace = Keyspace(RedisAccess(redis_source_url), RedisAccess(redis_target_url), settings)
     make(keyspace.moved(), MemoryJournal())
     source.set("plain", "changed")
     with pytest.raises(VerificationError, match="1 value"):
@@ -454,7 +456,7 @@ def test_the_platform_agrees_with_keys_that_a_move_left_as_they_were(
     target.set("left", "theirs")
     data = SimpleNamespace(existing_keys="skip", workers=2, mode=mode)
     settings = SimpleNamespace(data_migration=data)
-    keyspace = Keyspace((redis_source_url, ""), (redis_target_url, ""), settings)
+    keyspace = Keyspace(RedisAccess(redis_source_url), RedisAccess(redis_target_url), settings)
     move = keyspace.moved()
     make(move, MemoryJournal())
     move.verify()
