@@ -1,10 +1,7 @@
 """The rows of every table, copied under one snapshot, resumable after a kill at any moment."""
 
 import hashlib
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -26,7 +23,7 @@ from lib.postgres.beam import Beam
 from lib.postgres.beam_copy import BeamWorkers
 from lib.postgres.bookkeeping import Copied, Moved
 from lib.postgres.catalog import Table
-from lib.postgres.chunks import CHUNK_BYTES, Chunk, chunk_size, cut
+from lib.postgres.chunks import CHUNK_BYTES, chunk_size, cut
 from lib.postgres.comparison import CompareOptions, compare
 from lib.postgres.database import Connection, Database, connect, version
 from lib.postgres.errors import ForeignRows
@@ -38,6 +35,7 @@ from lib.postgres.schema import PostDataSchema
 from lib.postgres.selection import ALL, Selection, selected
 from lib.postgres.slot_snapshot import SlotSnapshot
 from lib.postgres.snapshot import Snapshot
+from lib.postgres.tally import Tally
 from lib.postgres.workers import Workers
 from lib.postgres.writes import read_only
 
@@ -328,7 +326,7 @@ class CopyRows:
             if each.snapshot != snapshot.name and each.chunk.table in by_identity
         ]
         missing.sort(key=lambda chunk: -by_identity[chunk.table].bytes)
-        tally = _Tally(journal, by_identity, missing, finisher)
+        tally = Tally(journal, by_identity, missing, finisher)
         beam = self.options.beam
         make: Callable[..., Workers | BeamWorkers] = partial(BeamWorkers, beam) if beam else Workers
         workers = make(
@@ -348,61 +346,3 @@ def _open_and_empty(target: Connection) -> None:
     if sync is not None and sync.closed:
         subscription.open_again(target)
     copied_tables.empty(target)
-
-
-class _Tally:
-    """Progress in bytes as the chunks were estimated, and which tables have all their rows.
-
-    The label tells of the table that moved last: its part, the time that is left for it, and how
-    many tables are done.
-    """
-
-    def __init__(
-        self,
-        journal: Journal,
-        tables: Mapping[tuple[str, str], Table],
-        missing: list[Chunk],
-        finisher: Finisher,
-    ) -> None:
-        self._journal = journal
-        self._tables = tables
-        self._finisher = finisher
-        self._total = sum(chunk.bytes for chunk in missing)
-        self._done = 0
-        self._left = Counter(chunk.table for chunk in missing)
-        self._bytes = Counter[tuple[str, str]]()
-        for chunk in missing:
-            self._bytes[chunk.table] += chunk.bytes
-        self._arrived = Counter[tuple[str, str]]()
-        self._began: dict[tuple[str, str], tuple[int, float]] = {}
-        self._mutex = threading.Lock()
-        for identity, table in tables.items():
-            if not self._left[identity]:
-                finisher.finish(table)
-
-    def add(self, chunk: Chunk, rows: int, size: int) -> None:
-        """Count a chunk that was copied."""
-        del rows, size
-        with self._mutex:
-            self._done += chunk.bytes
-            done = self._done
-            self._left[chunk.table] -= 1
-            last = not self._left[chunk.table]
-            label = self._label(chunk)
-        self._journal.progress(label, done, self._total, "bytes")
-        if last:
-            self._finisher.finish(self._tables[chunk.table])
-
-    def _label(self, chunk: Chunk) -> str:
-        name, now = chunk.table, time.monotonic()
-        arrived = self._arrived[name] = self._arrived[name] + chunk.bytes
-        # Of a table the time is measured from its first chunk's end.
-        first, began = self._began.setdefault(name, (arrived, now))
-        whole = self._bytes[name]
-        left = ""
-        if self._left[name] and arrived > first and now > began:
-            rate = (arrived - first) / (now - began)
-            left = f", {(whole - arrived) / rate:.0f} s left"
-        part = arrived / whole if whole else 1.0
-        tables = sum(not self._left[each] for each in self._bytes)
-        return f"{'.'.join(name)} {part:.0%}{left}; {tables} of {len(self._bytes)} tables"
