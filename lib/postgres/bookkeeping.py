@@ -34,8 +34,8 @@ _CREATE = (
 )
 _OLDER = (
     "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE n.nspname = %s AND c.relname = 'chunk' AND NOT EXISTS (SELECT FROM pg_attribute"
-    " WHERE attrelid = c.oid AND attname = 'seconds')"
+    " WHERE n.nspname = %s AND c.relname = 'chunk' AND 3 > (SELECT count(*) FROM pg_attribute"
+    " WHERE attrelid = c.oid AND attname IN ('wanted', 'failure', 'seconds'))"
 )
 
 
