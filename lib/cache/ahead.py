@@ -7,8 +7,8 @@ from typing import TypeVar
 ItemT = TypeVar("ItemT")
 DoneT = TypeVar("DoneT")
 
-REQUESTS = 2
-"""Under way beside the one whose answer is awaited: with one, both servers rest now and then."""
+REQUESTS = 1
+"""Under way beside the one whose answer is awaited; with two, servers pay for what waits."""
 
 
 def ahead(
