@@ -177,9 +177,15 @@ SELECT c.oid::int8, n.nspname, c.relname, coalesce(a.amname = 'heap', false),
  WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {USER_RELATIONS}
 """  # noqa: S608
 
+# Only types in use are followed: through all of them the query took five times as long.
 _COLUMNS = f"""
-WITH RECURSIVE part(root, type, top, plain) AS (
-    SELECT t.oid, t.oid, true, true FROM pg_type t
+WITH RECURSIVE mine AS MATERIALIZED (
+    SELECT c.oid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attgenerated
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+     WHERE c.relkind = 'r' AND {USER_RELATIONS}
+), part(root, type, top, plain) AS (
+    SELECT DISTINCT atttypid, atttypid, true, true FROM mine
   UNION
     SELECT p.root, s.type, s.same AND p.top, s.plain FROM part p JOIN pg_type t ON t.oid = p.type,
     LATERAL (
@@ -198,7 +204,7 @@ WITH RECURSIVE part(root, type, top, plain) AS (
     SELECT DISTINCT ON (p.root) p.root, t.typname, t.typsend::text AS send, t.oid < 16384 AS own
       FROM part p JOIN pg_type t ON t.oid = p.type WHERE p.top AND t.typtype <> 'd'
 )
-SELECT c.oid::int8, a.attname,
+SELECT a.oid::int8, a.attname,
        CASE WHEN b.typname = 'bytea' THEN 'bytes'
             WHEN b.own AND b.typname IN ('_float4', '_float8') THEN 'array_send'
             WHEN b.typname IN ('vector', 'halfvec', 'sparsevec') AND NOT b.own
@@ -210,10 +216,7 @@ SELECT c.oid::int8, a.attname,
        NOT EXISTS (SELECT FROM unsafe u WHERE u.root = a.atttypid),
        a.attgenerated <> '',
        format_type(a.atttypid, a.atttypmod)
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-  LEFT JOIN base b ON b.root = a.atttypid
- WHERE c.relkind = 'r' AND {USER_RELATIONS} ORDER BY c.oid, a.attnum
+  FROM mine a LEFT JOIN base b ON b.root = a.atttypid ORDER BY a.oid, a.attnum
 """  # noqa: S608
 
 _VECTOR_INDEXES = f"""

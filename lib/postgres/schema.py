@@ -1,8 +1,6 @@
 """The schema: what must be there before the rows, and what is built on them afterwards."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -62,7 +60,7 @@ class _Section:
     options: SchemaOptions = SchemaOptions()
 
     _name: "Section" = "pre-data"
-    _observed: list[tuple[Entry, ...]] = field(
+    _observed: list[tuple[tuple[Entry, ...], frozenset[int]]] = field(
         default_factory=list, init=False, repr=False, compare=False
     )
 
@@ -73,12 +71,11 @@ class _Section:
 
     def observe(self) -> SchemaState:
         """Which objects of the section the target has."""
-        self._observed[:] = [self._entries()]
-        entries = tuple(entry for entry in self._observed[0] if entry.object)
-        with self._sessions() as (source, target):
-            made = existing.made(entries, source, target)
+        every, made = self._look()
+        self._observed[:] = [(every, made)]
+        entries = tuple(entry for entry in every if entry.object)
         missing = tuple(entry.title for entry in entries if entry.id not in made)
-        return SchemaState(self._name, len(made), missing)
+        return SchemaState(self._name, len(entries) - len(missing), missing)
 
     def verify(self) -> SchemaState:
         """Every object of the section is on the target."""
@@ -113,19 +110,18 @@ class _Section:
 
     def _missing(self) -> tuple[Entry, ...]:
         # What was observed is what was planned; a dump of many tables takes long.
-        entries = self._observed.pop() if self._observed else self._entries()
-        with self._sessions() as (source, target):
-            made = existing.made(entries, source, target)
+        entries, made = self._observed.pop() if self._observed else self._look()
         return tuple(
             _owner_only(entry) if entry.id in made else entry
             for entry in entries
             if entry.id not in made or entry.type == "SCHEMA"
         )
 
-    @contextmanager
-    def _sessions(self) -> Iterator[tuple[Connection, Connection]]:
+    def _look(self) -> tuple[tuple[Entry, ...], frozenset[int]]:
+        """The entries, and the ids of those that the target has."""
+        entries = self._entries()
         with connect(self.source) as source, connect(self.target) as target:
-            yield source, target
+            return entries, existing.made(entries, source, target)
 
 
 @dataclass(frozen=True, slots=True)
