@@ -107,7 +107,8 @@ class World:
         return {name: (each.state, each.inputs, each.outputs) for name, each in found.items()}
 
     def _settings(self) -> tuple[ProjectSettings, NetworkSettings, RedisSettings]:
-        services = ("redis.googleapis.com", "secretmanager.googleapis.com")
+        apis = ("redis", "secretmanager", "compute")
+        services = tuple(f"{api}.googleapis.com" for api in apis)
         redis = RedisSettings(instance="memory", memory_gb=1, tier="BASIC")
         return ProjectSettings(id=self.project, services=services), NetworkSettings(), redis
 

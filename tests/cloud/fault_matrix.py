@@ -149,6 +149,12 @@ def _project(case: Case) -> list[Any]:
     return [case.cloud.project(settings), case.cloud.services(settings)]
 
 
+def _connected(case: Case) -> list[Any]:
+    s = case.world.settings
+    parts = (case.cloud.services_range, case.cloud.private_connection)
+    return [*_project(case), *(part(s.project, s.network) for part in parts)]
+
+
 def _workstations(case: Case, **own: Any) -> Any:
     return case.settings("workstations", **own)
 
@@ -192,7 +198,7 @@ def _alloydb_instance(case: Case, **flags: str) -> Any:
 
 
 def _with_alloydb_instance(case: Case) -> list[Any]:
-    return [*_project(case), _alloydb_cluster(case), _alloydb_instance(case)]
+    return [*_connected(case), _alloydb_cluster(case), _alloydb_instance(case)]
 
 
 def _alloydb_user(case: Case, *roles: str) -> Any:
@@ -385,12 +391,12 @@ MUTATIONS: tuple[Mutation, ...] = (
         lambda c: [*_with_workstation(c), Switched(c, on=True)],
         costly=True,
     ),
-    Mutation("alloydb/CreateCluster", "alloydb.clusters.create", _alloydb_cluster, _project),
+    Mutation("alloydb/CreateCluster", "alloydb.clusters.create", _alloydb_cluster, _connected),
     Mutation(
         "alloydb/CreateInstance",
         "alloydb.instances.create",
         _alloydb_instance,
-        lambda c: [*_project(c), _alloydb_cluster(c)],
+        lambda c: [*_connected(c), _alloydb_cluster(c)],
         costly=True,
     ),
     Mutation(

@@ -36,6 +36,8 @@ def cloud(localcloud: Any) -> Iterator[Cloud]:
     cloud = Cloud(target)
     converge(cloud.project(S.project))
     converge(cloud.services(S.project))
+    converge(cloud.services_range(S.project, S.network))
+    converge(cloud.private_connection(S.project, S.network))
     converge(cloud.alloydb_cluster(S.project, S.network, S.alloydb, lambda: "tunnelled"))
     converge(cloud.alloydb_instance(S.project, S.alloydb))
     yield cloud

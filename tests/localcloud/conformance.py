@@ -133,7 +133,7 @@ def on_embedded(chosen: list[str], door: str) -> list[Record]:
             about = _started(server)
             stranger = server.command("token", "--principal", "user:nobody@example.com").strip()
             apis = sorted({api for name in chosen for api in SCENARIOS[name].needs})
-            words = _words(server.new_project(*apis), "us-central1")
+            words = _words(server.connected_project(*apis), "us-central1")
             words |= {"{organization}": ORGANIZATION,
                       "{image}": "embedded://tests.localcloud.sample_service"}  # fmt: skip
             place = Embedded(about, stranger)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -98,6 +99,37 @@ class Server:
             self.client("usage").batch_enable_services(request=request).result(polling=FAST)
         return project
 
+    def connected_project(self, *apis: str) -> str:
+        """A new project whose network ``default`` is connected to Google's services; its id."""
+        project = self.new_project("compute", "servicenetworking", *apis)
+        network = f"projects/{project}/global/networks/default"
+        addresses = f"/compute/v1/projects/{project}/global/addresses"
+        private = {"purpose": "VPC_PEERING", "addressType": "INTERNAL", "prefixLength": 16}
+        begun = self.posted(addresses, {"name": "services", "network": network, **private})
+        self.posted(f"{addresses.rpartition('/')[0]}/operations/{begun['name']}/wait", {})
+        connections = "/v1/services/servicenetworking.googleapis.com/connections"
+        body = {"network": network, "reservedPeeringRanges": ["services"]}
+        name = f"/v1/{self.posted(connections, body)['name']}"
+        deadline = time.monotonic() + 60
+        while not self.asked("GET", name).get("done"):
+            assert time.monotonic() < deadline, name
+            time.sleep(0.02)
+        return project
+
+    def posted(self, path: str, body: dict[str, Any]) -> Any:
+        """What is answered to a POST, which must be accepted."""
+        return self.asked("POST", path, json=body)
+
+    def asked(self, verb: str, path: str, **options: Any) -> Any:
+        """What is answered by HTTP to the owner, which must be accepted."""
+        about = self.about = self.about or self.start()
+        answer = requests.request(
+            verb, f"https://{about['rest']}{path}", verify=about["ca"], timeout=20,
+            headers={"Authorization": f"Bearer {about['token']}"}, **options,
+        )  # fmt: skip
+        assert answer.ok, answer.text
+        return answer.json()
+
 
 def filled(value: Any, words: dict[str, str]) -> Any:
     """A request of a table with the ids that it stands for."""
@@ -161,4 +193,5 @@ def fresh(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def project(cloud: Server) -> str:
     """A project with every API enabled."""
-    return cloud.new_project("alloydb", "redis", "workstations", "run", "secretmanager", "iam")
+    apis = ("alloydb", "redis", "workstations", "run", "secretmanager", "iam")
+    return cloud.connected_project(*apis)

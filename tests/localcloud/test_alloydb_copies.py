@@ -16,13 +16,13 @@ from tests.localcloud.conftest import FAST, Server, code_of
 @pytest.fixture(scope="module")
 def primary(cloud: Server) -> Any:
     """A primary with a table of one row."""
-    project = cloud.new_project("alloydb")
+    project = cloud.connected_project("alloydb")
     client = cloud.client("alloydb")
     cluster = client.create_cluster(
         parent=f"projects/{project}/locations/us-central1",
         cluster_id="copied",
         cluster={
-            "network_config": {"network": f"projects/{project}/global/networks/n"},
+            "network_config": {"network": f"projects/{project}/global/networks/default"},
             "initial_user": {"password": "first"},
         },
     ).result(polling=FAST)
@@ -99,7 +99,7 @@ def test_what_a_read_pool_must_be(cloud: Server, primary: Any) -> None:
     client = cloud.client("alloydb")
     cluster = primary.name.rpartition("/instances/")[0]
     parent = cluster.rpartition("/clusters/")[0]
-    network = f"{parent.rpartition('/locations/')[0]}/global/networks/n"
+    network = f"{parent.rpartition('/locations/')[0]}/global/networks/default"
     empty = client.create_cluster(
         parent=parent, cluster_id="empty",
         cluster={"network_config": {"network": network}, "initial_user": {"password": "p"}},
@@ -132,7 +132,7 @@ def test_a_cluster_restored_from_a_backup_has_its_data_and_users(
     assert backup.size_bytes > 1_000_000
     with _connect(primary) as connection:
         connection.execute("INSERT INTO t VALUES (9)")
-    network = f"{parent.rpartition('/locations/')[0]}/global/networks/n"
+    network = f"{parent.rpartition('/locations/')[0]}/global/networks/default"
     request = {
         "parent": parent, "cluster_id": "restored",
         "cluster": {"network_config": {"network": network}},

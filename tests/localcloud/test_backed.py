@@ -39,7 +39,7 @@ def primary(cloud: Server, project: str) -> Any:
         parent=f"projects/{project}/locations/us-central1",
         cluster_id="agent-storage",
         cluster={
-            "network_config": {"network": f"projects/{project}/global/networks/n"},
+            "network_config": {"network": f"projects/{project}/global/networks/default"},
             "initial_user": {"password": "first"},
         },
     ).result(polling=FAST)
@@ -175,8 +175,8 @@ def test_workstation_keeps_its_home(cloud: Server, project: str) -> None:
         parent=f"projects/{project}/locations/us-central1",
         workstation_cluster_id="ai-development",
         workstation_cluster={
-            "network": f"projects/{project}/global/networks/n",
-            "subnetwork": f"projects/{project}/regions/us-central1/subnetworks/s",
+            "network": f"projects/{project}/global/networks/default",
+            "subnetwork": f"projects/{project}/regions/us-central1/subnetworks/default",
         },
     ).result(polling=FAST)
     gpu = {"type_": "nvidia-tesla-t4", "count": 2}

@@ -18,7 +18,7 @@ from tests.localcloud.conftest import FAST, ORGANIZATION, Server, code_of
 
 
 def _cluster(project: str) -> dict[str, Any]:
-    network = {"network": f"projects/{project}/global/networks/n"}
+    network = {"network": f"projects/{project}/global/networks/default"}
     return {"network_config": network, "initial_user": {"password": "secret"}}
 
 
@@ -140,7 +140,7 @@ def test_operation_of_a_killed_server_completes(fresh: Server) -> None:
 
 def test_instance_being_made_is_finished_after_a_kill(fresh: Server) -> None:
     fresh.start()
-    project = fresh.new_project("alloydb")
+    project = fresh.connected_project("alloydb")
     client = fresh.client("alloydb")
     parent = f"projects/{project}/locations/us-central1"
     cluster = client.create_cluster(

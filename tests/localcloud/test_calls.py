@@ -11,7 +11,7 @@ from tests.localcloud.conftest import CLIENTS, Server, code_of
 
 def test_calls_are_counted_by_method_and_changing_ones_apart(fresh: Server) -> None:
     fresh.start()
-    project = fresh.new_project("redis")
+    project = fresh.new_project("redis", "compute")
     client = fresh.client("redis")
     fresh.command("calls", "--reset")
     name = f"projects/{project}/locations/us-central1/instances/none"

@@ -33,7 +33,7 @@ def place(cloud: Server) -> Embedded:
 @pytest.fixture(scope="module")
 def words(cloud: Server) -> dict[str, str]:
     """The words of a run in a project of its own."""
-    return words_of(cloud.new_project("secretmanager", "redis", "aiplatform"))
+    return words_of(cloud.connected_project("secretmanager", "redis", "aiplatform"))
 
 
 @pytest.fixture(scope="module")

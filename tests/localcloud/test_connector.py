@@ -26,7 +26,7 @@ VIEWER = "user:viewer@example.com"
 @pytest.fixture(scope="module")
 def instance(cloud: Server) -> Any:
     """A primary with a public address that takes IAM logins; ``ACCOUNT`` may connect."""
-    project = cloud.new_project("alloydb")
+    project = cloud.connected_project("alloydb")
     client = cloud.client("alloydb")
     roles = {"roles/alloydb.client": [ACCOUNT], "roles/alloydb.databaseUser": [ACCOUNT],
              "roles/alloydb.viewer": [VIEWER]}  # fmt: skip
@@ -37,7 +37,7 @@ def instance(cloud: Server) -> Any:
         parent=f"projects/{project}/locations/us-central1",
         cluster_id="connected",
         cluster={
-            "network_config": {"network": f"projects/{project}/global/networks/n"},
+            "network_config": {"network": f"projects/{project}/global/networks/default"},
             "initial_user": {"password": "first"},
         },
     ).result(polling=FAST)

@@ -9,11 +9,11 @@ import pytest
 from lib.localcloud import contract
 from tests.localcloud.conftest import CLIENTS, FAST, ORGANIZATION, Server, code_of, filled
 
-NETWORK = "projects/{p}/global/networks/n"
+NETWORK = "projects/{p}/global/networks/default"
 CLUSTER = {"network_config": {"network": NETWORK}, "initial_user": {"password": "secret"}}
 WORKSTATION_CLUSTER = {
     "network": NETWORK,
-    "subnetwork": "projects/{p}/regions/us-central1/subnetworks/s",
+    "subnetwork": "projects/{p}/regions/us-central1/subnetworks/default",
 }
 REDIS = {"tier": "BASIC", "memory_size_gb": 1}
 SECRET = {"replication": {"automatic": {}}}

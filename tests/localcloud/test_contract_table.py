@@ -17,8 +17,8 @@ from tests.localcloud.conftest import FAST, ORGANIZATION, Server, code_of, fille
 
 NOBODY = "user:nobody@example.com"
 LOCATION = "projects/{p}/locations/us-central1"
-NETWORK = "projects/{p}/global/networks/n"
-SUBNETWORK = "projects/{p}/regions/us-central1/subnetworks/s"
+NETWORK = "projects/{p}/global/networks/default"
+SUBNETWORK = "projects/{p}/regions/us-central1/subnetworks/default"
 GPU = [{"type_": "nvidia-tesla-t4", "count": 1}]
 MACHINE = {"gce_instance": {"machine_type": "n1-standard-8", "accelerators": GPU}}
 IMAGE = "embedded://tests.localcloud.sample_service"
@@ -37,7 +37,7 @@ class Row:
 
     ``required`` is a field without which nothing is made; ``change`` an update that is accepted,
     ``fixed`` one that is not; ``etags`` where updates and deletions take an etag; ``above``
-    whether the parent is a resource that may be missing.
+    whether the parent is a resource that may be missing; ``nowhere`` names a network that is.
     """
 
     client: str
@@ -50,6 +50,7 @@ class Row:
     fixed: dict[str, Any] = field(default_factory=dict)
     etags: bool = True
     above: str = ""
+    nowhere: dict[str, Any] = field(default_factory=dict)
     once: bool = False
     bad_id: str = "Not_An_Id"
 
@@ -62,7 +63,8 @@ class Row:
 ROWS = (
     Row("alloydb", "cluster", "clusters", LOCATION,
         {"network_config": {"network": NETWORK}, "initial_user": {"password": "secret"}},
-        "network_config", fixed={"network_config": {"network": NETWORK + "x"}}),
+        "network_config", fixed={"network_config": {"network": NETWORK + "x"}},
+        nowhere={"network_config": {"network": NETWORK + "x"}}),
     Row("alloydb", "instance", "instances", LOCATION + "/clusters/t",
         {"instance_type": "PRIMARY"}, "instance_type", fixed={"instance_type": "READ_POOL"},
         above=LOCATION + "/clusters/none", once=True),
@@ -72,10 +74,11 @@ ROWS = (
     Row("alloydb", "backup", "backups", LOCATION, {"cluster_name": ALLOYDB}, "cluster_name",
         fixed={"cluster_name": ALLOYDB + "x"}, once=True),
     Row("redis", "instance", "instances", LOCATION, {"tier": "BASIC", "memory_size_gb": 1},
-        "memory_size_gb", fixed={"tier": "STANDARD_HA"}, etags=False, once=True),
+        "memory_size_gb", fixed={"tier": "STANDARD_HA"}, etags=False, once=True,
+        nowhere={"authorized_network": NETWORK + "x"}),
     Row("workstations", "workstation_cluster", "workstationClusters", LOCATION,
         {"network": NETWORK, "subnetwork": SUBNETWORK}, "network",
-        fixed={"network": NETWORK + "x"}),
+        fixed={"network": NETWORK + "x"}, nowhere={"subnetwork": SUBNETWORK + "x"}),
     Row("workstations", "workstation_config", "workstationConfigs",
         LOCATION + "/workstationClusters/t", {"host": MACHINE}, "",
         fixed={"replica_zones": ["us-central1-b", "us-central1-f"]},
@@ -129,6 +132,9 @@ def _standard(row: Row) -> list[Case]:
     if row.above:
         found.append(("create", "missing parent", {**create, "parent": row.above},
                       "NOT_FOUND", ""))  # fmt: skip
+    if row.nowhere:
+        lost = {**create, thing: {**row.body, **row.nowhere}}
+        found.append(("create", "missing network", lost, "NOT_FOUND", ""))
     if row.fixed:
         other = {thing: {"name": row.name, **row.fixed}, "update_mask": {"paths": [*row.fixed]}}
         found.append(("update", "immutable field", other, "INVALID_ARGUMENT", ""))
@@ -372,7 +378,9 @@ CASES = [case for row in ROWS for case in _standard(row)] + SPECIAL
 @pytest.fixture(scope="module")
 def made(cloud: Server) -> str:
     """A project where one resource ``t`` of each kind is there."""
-    project = cloud.new_project("alloydb", "redis", "workstations", "run", "secretmanager", "iam")
+    project = cloud.connected_project(
+        "alloydb", "redis", "workstations", "run", "secretmanager", "iam"
+    )
     words = {"{p}": project}
     for row in ROWS:
         request = {"parent": row.parent, f"{row.thing}_id": "t", row.thing: row.body}

@@ -26,8 +26,8 @@ VIEWER = "user:viewer@example.com"
 @pytest.fixture(scope="module")
 def place(cloud: Server) -> str:
     """A region of a project with networks."""
-    apis = ("compute", "servicenetworking", "alloydb", "redis", "workstations", "run")
-    return f"projects/{cloud.new_project(*apis)}/locations/us-central1"
+    apis = ("alloydb", "redis", "workstations", "run")
+    return f"projects/{cloud.connected_project(*apis)}/locations/us-central1"
 
 
 @pytest.fixture
@@ -167,8 +167,6 @@ def test_a_migration_whose_operation_was_cancelled_says_so_and_the_next_one_work
     migration = Cloud(target)
     network, alloydb = NetworkSettings(), AlloyDBSettings(cluster="cancelled")
     cluster = lambda: migration.alloydb_cluster(project, network, alloydb, lambda: "pw")  # noqa: E731
-    for part in (migration.services_range, migration.private_connection):
-        converge(part(project, network))
     hanging("alloydb/CreateCluster")
     journal, client = MemoryJournal(), cloud.client("alloydb")
 

@@ -70,7 +70,7 @@ def lives(cloud: Server, place: Embedded) -> Iterator[dict[str, subprocess.Popen
 def records(lives: object, cloud: Server, place: Embedded) -> dict[tuple[str, str], list[Record]]:
     """What each scenario came to at each door."""
     apis = sorted({api for name in CHOSEN for api in SCENARIOS[name].needs})
-    project = cloud.new_project(*apis)
+    project = cloud.connected_project(*apis)
     found = {}
     for name in DOORS:
         door = Door(place, name)

@@ -27,6 +27,7 @@ from lib.localcloud.services.alloydb_flags import FLAGS
 from lib.localcloud.services.alloydb_instances import REPLICA, Instances
 from lib.localcloud.services.alloydb_proxies import LONGEST, Authority
 from lib.localcloud.services.alloydb_users import Users
+from lib.localcloud.services.private_access import is_connected, require_network
 from lib.localcloud.versions import AnotherVersion
 
 SOURCE: Final = "alloydb-source"
@@ -74,6 +75,17 @@ class Clusters(Kind):
             raise errors.invalid("cluster.initial_user.password", "a password is required")
         if pb.initial_user.user != "postgres":
             raise errors.invalid("cluster.initial_user.user", "the initial user is 'postgres'")
+
+    def admit(self, _parent: str, pb: Any) -> None:
+        network = pb.network_config.network
+        if network:
+            require_network(self.core, network)
+            if not is_connected(self.core, network):
+                raise errors.failed_precondition(
+                    network,
+                    f"The network {network} has no private services access connection; create "
+                    "one, or enable Private Service Connect for the cluster",
+                )
 
     def change(self, old: Any, new: Any) -> None:
         if old.initial_user.password != new.initial_user.password:

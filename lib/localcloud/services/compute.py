@@ -1,7 +1,7 @@
 """Compute v1, networks alone: VPC networks, subnetworks, global address ranges, operations.
 
 They are kept and checked (names, ranges that overlap, what is in use); no packet passes through
-them, and AlloyDB, Memorystore and workstations take networks that are not there.
+them.
 """
 
 import ipaddress
@@ -23,6 +23,13 @@ from lib.localcloud.locations import REGIONS
 from lib.localcloud.operations import Finish
 from lib.localcloud.paging import read_token, write_token
 from lib.localcloud.rest import HTTP, RestRequest, RestService, Route
+from lib.localcloud.services.private_access import (
+    NETWORKS,
+    SUBNETWORKS,
+    require_network,
+    users_of_network,
+    users_of_subnetwork,
+)
 from lib.localcloud.store import OperationRow
 
 ROOT: Final = "/compute/v1"
@@ -31,8 +38,6 @@ NAME: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 NETWORK: Final = re.compile(
     r"(?:https://[\w./-]+/compute/v1/)?(projects/[^/]+/global/networks/[^/]+)"
 )
-NETWORKS: Final = "google.cloud.compute.v1.Networks"
-SUBNETWORKS: Final = "google.cloud.compute.v1.Subnetworks"
 ADDRESSES: Final = "google.cloud.compute.v1.GlobalAddresses"
 LARGEST_PAGE: Final = 500
 AUTOMATIC: Final = ipaddress.ip_network("10.128.0.0/9")
@@ -165,8 +170,7 @@ class Compute(RestService):
         match = NETWORK.fullmatch(str(document.get("network", "")))
         if match is None:
             raise errors.invalid("network", f"'{document.get('network', '')}' is no network")
-        name = self.core.canonical(match[1])
-        self.collection_of(NETWORKS).documents.require(name)
+        name = require_network(self.core, match[1])
         document["network"] = LINK + name
         return name
 
@@ -223,6 +227,7 @@ class Networks(Compute):
         document.setdefault("routingConfig", {"routingMode": "REGIONAL"})
 
     def users(self, name: str) -> Iterator[str]:
+        yield from users_of_network(self.core, name)
         for service in (SUBNETWORKS, ADDRESSES):
             for own, _ in self.collection_of(service).within(name):
                 yield own
@@ -268,6 +273,7 @@ class Subnetworks(Compute):
         network = self.collection_of(NETWORKS).documents.find(own)
         if network and network["autoCreateSubnetworks"]:
             yield own
+        yield from users_of_subnetwork(self.core, name)
 
     def make(self, network: str, region: str, cidr: str) -> None:
         """A subnetwork of a network that makes its own."""

@@ -17,6 +17,7 @@ from lib.localcloud.kind import Kind
 from lib.localcloud.locations import is_zone_of
 from lib.localcloud.resource import States
 from lib.localcloud.service import Service
+from lib.localcloud.services.private_access import is_connected, require_network
 from lib.localcloud.services.redis_encryption import PORT as TLS_PORT
 from lib.localcloud.services.redis_encryption import Encryption
 
@@ -82,6 +83,22 @@ class Instances(Kind):
             wrong.append(("instance.read_replicas_mode", "the embedded cloud has no read replicas"))
         if wrong:
             raise errors.invalid_fields(wrong)
+
+    def admit(self, parent: str, pb: Any) -> None:
+        network, private = pb.authorized_network, api.Instance.ConnectMode.PRIVATE_SERVICE_ACCESS
+        host = self.core.canonical(network).split("/")[:2]
+        if pb.connect_mode != private and host != parent.split("/")[:2]:
+            raise errors.invalid(
+                "instance.authorized_network",
+                "authorized_network must exist in the same project as redis instance",
+            )
+        require_network(self.core, network)
+        if pb.connect_mode == private and not is_connected(self.core, network):
+            raise errors.failed_precondition(
+                network,
+                "Google private service access is not enabled. Enable private service access and "
+                "try again.",
+            )
 
     @staticmethod
     def _wrong_size(pb: Any) -> list[tuple[str, str]]:

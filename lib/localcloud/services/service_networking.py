@@ -16,22 +16,23 @@ from lib.localcloud.core import Call, Core
 from lib.localcloud.documents import Document, Documents
 from lib.localcloud.operations import Finish, new_name
 from lib.localcloud.rest import RestRequest, RestService, Route
-from lib.localcloud.services.compute import ADDRESSES, LINK, NETWORKS
+from lib.localcloud.services.compute import ADDRESSES, LINK
+from lib.localcloud.services.private_access import (
+    CONNECTIONS,
+    require_network,
+    users_of_connection,
+)
 from lib.localcloud.store import OperationRow
 
 SERVICE: Final = "servicenetworking.googleapis.com"
 PATH: Final = f"/v1/services/{SERVICE}/connections"
 PEERING: Final = "servicenetworking-googleapis-com"
-_PRODUCERS: Final = (
-    ("google.cloud.alloydb.v1.AlloyDBAdmin", "Cluster"),
-    ("google.cloud.redis.v1.CloudRedis", "Instance"),
-)
 
 
 class ServiceNetworking(RestService):
     """Connections of networks to ``servicenetworking.googleapis.com``, one for each network."""
 
-    proto = "google.cloud.servicenetworking.v1.ServicePeeringManager"
+    proto = CONNECTIONS
     title = SERVICE
     routes = (
         Route("GET", PATH, "ListConnections"),
@@ -58,34 +59,39 @@ class ServiceNetworking(RestService):
     def CreateConnection(self, call: Call, request: RestRequest) -> Any:
         """Connect a network that has no connection yet."""
         name = self._network(call, request, "addPeering")
-        if self.documents.find(name) or self.core.store.open_operations(name):
-            raise errors.failed_precondition(
-                name, "Cannot create a connection: the network has one; update it instead"
-            )
-        return self._begin(call, request, name)
+        with self.core.store.transaction():
+            if self.documents.find(name) or self._busy(name):
+                raise errors.failed_precondition(
+                    name, "Cannot create a connection: the network has one; update it instead"
+                )
+            row = self._prepared(call, request, name)
+        return self._begun(row)
 
     def UpdateConnection(self, call: Call, request: RestRequest) -> Any:
         """Give the connection other ranges."""
         name = self._network(call, request, "addPeering")
-        self.documents.require(name)
-        return self._begin(call, request, name)
+        with self.core.store.transaction():
+            self.documents.require(name)
+            self._require_idle(name)
+            row = self._prepared(call, request, name)
+        return self._begun(row)
 
     def DeleteConnection(self, call: Call, request: RestRequest) -> Any:
         """Disconnect a network of which nothing uses the connection any more."""
         if request.values["connection"] != PEERING:
             raise errors.not_found(request.values["connection"], "Connection")
         name = self._network(call, request, "deleteConnection")
-        self.documents.require(name)
-        project = name.split("/")[1]
-        for service, kind in _PRODUCERS:
-            for row in self.core.store.children(service, kind, None):
-                if row.name.startswith(f"projects/{project}/"):
-                    raise errors.failed_precondition(
-                        name,
-                        "Failed to delete connection; producer services are still using it: "
-                        + row.name,
-                    )
-        return self._accept(call, name, {})
+        with self.core.store.transaction():
+            self.documents.require(name)
+            self._require_idle(name)
+            user = next(users_of_connection(self.core, name), "")
+            if user:
+                raise errors.failed_precondition(
+                    name,
+                    f"Failed to delete connection; producer services are still using it: {user}",
+                )
+            row = self._accepted(call, name, {})
+        return self._begun(row)
 
     def work(self, row: OperationRow) -> Finish:
         """One write."""
@@ -100,10 +106,21 @@ class ServiceNetworking(RestService):
 
         return finish
 
-    def _begin(self, call: Call, request: RestRequest, name: str) -> Any:
+    def _busy(self, name: str) -> bool:
+        return any(row.service == self.name for row in self.core.store.open_operations(name))
+
+    def _require_idle(self, name: str) -> None:
+        if self._busy(name):
+            raise errors.aborted(
+                f"another operation on the connection of '{name}' is in progress",
+                "OPERATION_IN_PROGRESS",
+            )
+
+    def _prepared(self, call: Call, request: RestRequest, name: str) -> OperationRow:
         ranges = request.body.get("reservedPeeringRanges")
         if not isinstance(ranges, list) or not ranges:
             raise errors.invalid("reservedPeeringRanges", "give at least one range")
+        require_network(self.core, name)
         addresses: Any = self.core.service(ADDRESSES)
         project = name.split("/")[1]
         for each in ranges:
@@ -115,14 +132,15 @@ class ServiceNetworking(RestService):
             "network": name.replace(f"projects/{project}/", f"projects/{number}/", 1),
             "reservedPeeringRanges": ranges, "peering": PEERING, "service": f"services/{SERVICE}",
         }  # fmt: skip
-        return self._accept(call, name, document)
+        return self._accepted(call, name, document)
 
-    def _accept(self, call: Call, name: str, document: Document) -> Any:
-        with self.core.store.transaction():
-            row = self.core.operations.accept(
-                name=new_name(""), service=self.name, rpc=call.method.name, kind="Connection",
-                target=name, payload=json.dumps(document).encode(),
-            )  # fmt: skip
+    def _accepted(self, call: Call, name: str, document: Document) -> OperationRow:
+        return self.core.operations.accept(
+            name=new_name(""), service=self.name, rpc=call.method.name, kind="Connection",
+            target=name, payload=json.dumps(document).encode(),
+        )  # fmt: skip
+
+    def _begun(self, row: OperationRow) -> Document:
         self.core.operations.begin(row)
         return _told(self.core.operations.message(row))
 
@@ -141,9 +159,7 @@ class ServiceNetworking(RestService):
             raise errors.denied(f"servicenetworking.services.{verb}", given)
         call.require(f"servicenetworking.services.{verb}", self.name, f"projects/{parts[1]}")
         self.require_enabled(parts[1])
-        networks: Any = self.core.service(NETWORKS)
-        networks.documents.require(name)
-        return name
+        return require_network(self.core, name)
 
 
 def _told(operation: operations_pb2.Operation) -> Document:

@@ -25,6 +25,7 @@ from lib.localcloud.process import LocalProcess
 from lib.localcloud.resource import States
 from lib.localcloud.service import Service
 from lib.localcloud.services.machines import default_zones, wrong_gpu, wrong_machine
+from lib.localcloud.services.private_access import require_network, require_subnetwork
 from lib.localcloud.store import OperationRow
 from lib.localcloud.workstation_server import sign
 
@@ -55,6 +56,10 @@ class Clusters(Kind):
         region = pb.name.split("/")[3]
         if parts[3] != region:
             raise errors.invalid("workstation_cluster.subnetwork", f"is not in {region}")
+
+    def admit(self, _parent: str, pb: Any) -> None:
+        require_network(self.core, pb.network)
+        require_subnetwork(self.core, pb.subnetwork, pb.network)
 
     def build(self, pb: Any) -> None:
         pb.control_plane_ip = self.core.addresses.subnet + ".1"

@@ -88,7 +88,8 @@ def project():
     """The project that this run makes."""
     from lib.settings import ProjectSettings
 
-    services = ("redis.googleapis.com", "secretmanager.googleapis.com")
+    apis = ("redis", "secretmanager", "compute")
+    services = tuple(f"{api}.googleapis.com" for api in apis)
     return ProjectSettings(id=os.environ["PROJECT"], services=services)
 
 
