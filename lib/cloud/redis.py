@@ -15,7 +15,13 @@ INSTANCE = Kind(
     thing="instance",
     collection="instances",
     condition=by_state(["READY"]),
-    immutable=("tier", "authorized_network", "redis_version", "transit_encryption_mode"),
+    immutable=(
+        "tier",
+        "authorized_network",
+        "connect_mode",
+        "redis_version",
+        "transit_encryption_mode",
+    ),
     one_by_one=True,
     console="https://console.cloud.google.com/memorystore/redis/instances",
 )
@@ -24,7 +30,13 @@ INSTANCE = Kind(
 def instance(
     clients: Clients, project: Any, network: Any, redis: Any, protected: bool
 ) -> Resource[Any]:
-    """The instance on the network; its state exposes ``host`` and ``port``."""
+    """The instance on the network; its state exposes ``host`` and ``port``.
+
+    On a shared VPC it uses private services access: Memorystore peers directly with networks of
+    its own project alone.
+    """
+    full = locations.network(project, network)
+    shared = full.split("/")[1] != project.id
     return Resource(
         clients,
         INSTANCE,
@@ -35,7 +47,8 @@ def instance(
             "memory_size_gb": redis.memory_gb,
             "redis_version": redis.version,
             "transit_encryption_mode": redis.transit_encryption,
-            "authorized_network": locations.network(project, network),
+            "authorized_network": full,
+            **({"connect_mode": "PRIVATE_SERVICE_ACCESS"} if shared else {}),
             "labels": dict(project.labels),
         },
         project=project.id,

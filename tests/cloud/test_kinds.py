@@ -73,6 +73,13 @@ def test_iam_users_turn_iam_logins_on(cloud):
         assert flags == {"alloydb.iam_authentication": "on"}
 
 
+def test_redis_on_a_shared_network_uses_private_services_access(cloud):
+    shared = dataclasses.replace(S.network, name="projects/host/global/networks/shared")
+    body = cloud.redis_instance(S.project, shared, S.redis).body
+    assert body["connect_mode"] == "PRIVATE_SERVICE_ACCESS"
+    assert "connect_mode" not in cloud.redis_instance(S.project, S.network, S.redis).body
+
+
 def _ready(resource, message, state):
     message.state = state
     return resource.kind.condition(message) is Condition.READY
