@@ -48,7 +48,9 @@ REST_SERVICES: Final[Mapping[str, str]] = {
     "google.cloud.compute.v1.Networks": "compute:Networks",
     "google.cloud.compute.v1.Subnetworks": "compute:Subnetworks",
     "google.cloud.compute.v1.GlobalAddresses": "compute:GlobalAddresses",
-    "google.cloud.compute.v1.GlobalOperations": "compute:ComputeOperations",
+    "google.cloud.compute.v1.Addresses": "endpoints:Addresses",
+    "google.cloud.compute.v1.ForwardingRules": "endpoints:ForwardingRules",
+    "google.cloud.compute.v1.GlobalOperations": "compute_operations:ComputeOperations",
     "google.cloud.servicenetworking.v1.ServicePeeringManager": (
         "service_networking:ServiceNetworking"
     ),

@@ -48,6 +48,8 @@ KEY_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "Network": ("autoCreateSubnetworks",),
     "Subnetwork": ("network",),
     "GlobalAddress": ("purpose", "prefixLength", "network"),
+    "Address": ("subnetwork",),
+    "ForwardingRule": ("target", "network"),
     "Connection": ("reservedPeeringRanges",),
 }  # fmt: skip
 """What the list shows of a kind, as paths into its JSON; a kind may be told with its service."""

@@ -32,6 +32,8 @@ COMPUTE = {
     "networks": ("compute_v1", "networks", "Networks"),
     "subnetworks": ("compute_v1", "subnetworks", "Subnetworks"),
     "addresses": ("compute_v1", "global_addresses", "GlobalAddresses"),
+    "regional_addresses": ("compute_v1", "addresses", "Addresses"),
+    "forwarding_rules": ("compute_v1", "forwarding_rules", "ForwardingRules"),
     "global_operations": ("compute_v1", "global_operations", "GlobalOperations"),
     "region_operations": ("compute_v1", "region_operations", "RegionOperations"),
 }

@@ -146,7 +146,7 @@ class AlloyDB(Service):
         """Where the instance listens."""
         instances = self.of_kind["Instance"]
         name = instances.target(call, request.parent, "connect", "parent")
-        pb = instances.require(name)
+        pb = instances.present(name, instances.require(name))
         info: Any = call.method.response()
         info.name = f"{name}/connectionInfo"
         info.ip_address = pb.ip_address
@@ -226,6 +226,7 @@ class AlloyDBBeta(AnotherVersion):
         answer: Any = super().handle(call, request)
         if call.method.name == "GetConnectionInfo":
             stable: Any = self.core.service(self.stable)
-            instance = stable.of_kind["Instance"].require(self.core.canonical(request.parent))
+            instances, name = stable.of_kind["Instance"], self.core.canonical(request.parent)
+            instance = instances.present(name, instances.require(name))
             answer.psc_dns_name = instance.psc_instance_config.psc_dns_name
         return answer

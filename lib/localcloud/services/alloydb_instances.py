@@ -18,6 +18,7 @@ from lib.localcloud.kind import Kind
 from lib.localcloud.locations import is_zone_of
 from lib.localcloud.names import parent_of
 from lib.localcloud.resource import States
+from lib.localcloud.services import alloydb_attachments as attachments
 from lib.localcloud.services.alloydb_backups import restored
 from lib.localcloud.services.alloydb_database import REPLICA_ROLE, Database
 from lib.localcloud.services.alloydb_flags import allowing, settings, violations
@@ -75,11 +76,27 @@ class Instances(Kind):
             raise errors.invalid_fields(wrong)
 
     def admit(self, parent: str, pb: Any) -> None:
+        cluster = self.service.of_kind["Cluster"].require(parent)
+        allowed = pb.psc_instance_config.allowed_consumer_projects
+        if allowed and not cluster.psc_config.psc_enabled:
+            raise errors.invalid(
+                "instance.psc_instance_config", "the cluster has no Private Service Connect"
+            )
         primary = self.primary(parent)
         if pb.instance_type == PRIMARY and primary is not None:
             raise errors.failed_precondition(parent, f"the primary exists: {primary.name}")
         if pb.instance_type == READ_POOL and (primary is None or not self._ready(primary)):
             raise errors.failed_precondition(parent, "the cluster has no primary that is READY")
+
+    def present(self, _name: str, pb: Any) -> Any:
+        """In Private Service Connect an instance has no address but those of its endpoints."""
+        if not pb.psc_instance_config.service_attachment_link:
+            return pb
+        shown = self.plain()
+        shown.CopyFrom(pb)
+        shown.ClearField("ip_address")
+        shown.psc_instance_config.psc_dns_name = attachments.dns_name(self.core, pb)
+        return shown
 
     def primary(self, cluster: str) -> Any | None:
         """The cluster's primary, or None."""
@@ -132,7 +149,7 @@ class Instances(Kind):
                     self._server(pool, primary).start()
 
     def _expose(self, pb: Any) -> None:
-        """Give or take the public address and the name in PSC, and admit IAM logins or not."""
+        """Give or take the public address and the attachment, and admit IAM logins or not."""
         public = f"{pb.name}#public"
         if pb.network_config.enable_public_ip:
             pb.public_ip_address = self.core.addresses.of(public, PORT)
@@ -141,8 +158,7 @@ class Instances(Kind):
             self.core.addresses.release(public)
         cluster = self.service.of_kind["Cluster"].require(parent_of(pb.name))
         if cluster.psc_config.psc_enabled:
-            # Names of this machine alone can't be resolved everywhere; an address always can.
-            pb.psc_instance_config.psc_dns_name = f"{pb.ip_address}."
+            pb.psc_instance_config.service_attachment_link = attachments.link(pb)
         if pb.database_flags.get("alloydb.iam_authentication") == "on":
             self.store.put_fact(IAM, pb.name, b"on")
         else:

@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 
 from google.protobuf import empty_pb2
@@ -39,12 +39,15 @@ NETWORK: Final = re.compile(
     r"(?:https://[\w./-]+/compute/v1/)?(projects/[^/]+/global/networks/[^/]+)"
 )
 ADDRESSES: Final = "google.cloud.compute.v1.GlobalAddresses"
+REGIONAL_ADDRESSES: Final = "google.cloud.compute.v1.Addresses"
+FORWARDING_RULES: Final = "google.cloud.compute.v1.ForwardingRules"
 LARGEST_PAGE: Final = 500
 AUTOMATIC: Final = ipaddress.ip_network("10.128.0.0/9")
 GIVEN: Final = ipaddress.ip_network("10.0.0.0/9")
 
 
-def _routes(scope: str, collection: str, variable: str) -> tuple[Route, ...]:
+def routes_of(scope: str, collection: str, variable: str) -> tuple[Route, ...]:
+    """Where a collection answers."""
     path = f"{ROOT}/projects/{{project}}/{scope}/{collection}"
     one = f"{path}/{{{variable}}}"
     return (
@@ -62,11 +65,12 @@ class Compute(RestService):
     collection: ClassVar[str]
     variable: ClassVar[str]
     permission: ClassVar[str]
-    immutable: ClassVar[tuple[str, ...]] = ()
+    besides: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Permissions that a verb needs besides its own."""
 
     def __init__(self, core: Core) -> None:
         super().__init__(core)
-        self.documents = Documents(self, self.kind)
+        self.documents = self.keeps()
         self.of_kind = {self.kind: self.documents}  # type: ignore[dict-item]
 
     def scope(self, request: RestRequest) -> str:
@@ -74,19 +78,19 @@ class Compute(RestService):
         region = request.values.get("region")
         if region is not None and region not in REGIONS:
             raise errors.not_found(f"projects/{request.values['project']}/regions/{region}")
-        return f"projects/{self.project(request)}/{_scope(request)}"
+        return f"projects/{self.project(request)}/{scope_of(request)}"
 
     def subject(self, rpc: str, request: Any) -> str:
         """The full name, also of what is to be inserted."""
         own = request.body.get("name", "") if rpc == "Insert" else request.values.get(self.variable)
         project = self.core.project_id(request.values.get("project", "")) or "-"
-        return f"projects/{project}/{_scope(request)}/{self.collection}/{own or '-'}"
+        return f"projects/{project}/{scope_of(request)}/{self.collection}/{own or '-'}"
 
     def Get(self, call: Call, request: RestRequest) -> Any:
         """One document."""
         name = self._name(request)
         self._require(call, request, "get")
-        return self.documents.require(name)
+        return self.present(name, self.documents.require(name))
 
     def List(self, call: Call, request: RestRequest) -> Any:
         """Those of a project's scope."""
@@ -102,7 +106,7 @@ class Compute(RestService):
         kept = [each for each in found if each[0].startswith(below) and each[0] > after]
         page = kept[: int(size)]
         told: Document = {"kind": f"compute#{self.variable}List"}
-        told["items"] = [document for _, document in page]
+        told["items"] = [self.present(*each) for each in page]
         if len(kept) > len(page):
             told["nextPageToken"] = write_token(page[-1][0])
         return told
@@ -146,6 +150,14 @@ class Compute(RestService):
         self.core.operations.begin(accepted)
         return operation(accepted)
 
+    def keeps(self) -> Documents:
+        """What the documents are kept in."""
+        return Documents(self, self.kind)
+
+    def present(self, _name: str, document: Document) -> Document:
+        """A document as callers see it."""
+        return document
+
     def check(self, _name: str, document: Document) -> None:
         """Refuse what Google refuses, and fill what the caller left out."""
 
@@ -180,7 +192,7 @@ class Compute(RestService):
 
         def finish() -> Message:
             if row.rpc == "Delete":
-                self.documents.delete(row.target)
+                self.drop(row.target)
             else:
                 self.store_new(row.target, document)
             return empty_pb2.Empty()
@@ -190,6 +202,10 @@ class Compute(RestService):
     def store_new(self, name: str, document: Document) -> None:
         """Write what was inserted."""
         self.documents.save(name, document)
+
+    def drop(self, name: str) -> None:
+        """Remove what was deleted."""
+        self.documents.delete(name)
 
     def _accept(
         self, call: Call, request: RestRequest, name: str, document: Document
@@ -212,14 +228,15 @@ class Compute(RestService):
 
     def _require(self, call: Call, request: RestRequest, verb: str) -> None:
         project = f"projects/{self.project(request)}"
-        call.require(f"compute.{self.permission}.{verb}", self.name, project)
+        for each in (f"compute.{self.permission}.{verb}", *self.besides.get(verb, ())):
+            call.require(each, self.name, project)
 
 
 class Networks(Compute):
     """VPC networks."""
 
     proto = NETWORKS
-    routes = _routes("global", "networks", "network")
+    routes = routes_of("global", "networks", "network")
     kind, collection, variable, permission = "Network", "networks", "network", "networks"
 
     def check(self, _name: str, document: Document) -> None:
@@ -228,6 +245,8 @@ class Networks(Compute):
 
     def users(self, name: str) -> Iterator[str]:
         yield from users_of_network(self.core, name)
+        for own, _ in self.collection_of(FORWARDING_RULES).within(name):
+            yield own
         for service in (SUBNETWORKS, ADDRESSES):
             for own, _ in self.collection_of(service).within(name):
                 yield own
@@ -254,7 +273,7 @@ class Subnetworks(Compute):
     """Subnetworks, whose ranges overlap nowhere in their network."""
 
     proto = SUBNETWORKS
-    routes = _routes("regions/{region}", "subnetworks", "subnetwork")
+    routes = routes_of("regions/{region}", "subnetworks", "subnetwork")
     kind, collection, variable, permission = (
         "Subnetwork", "subnetworks", "subnetwork", "subnetworks",
     )  # fmt: skip
@@ -274,6 +293,9 @@ class Subnetworks(Compute):
         if network and network["autoCreateSubnetworks"]:
             yield own
         yield from users_of_subnetwork(self.core, name)
+        for other, there in self.collection_of(REGIONAL_ADDRESSES).documents.everything():
+            if there["subnetwork"] == LINK + name:
+                yield other
 
     def make(self, network: str, region: str, cidr: str) -> None:
         """A subnetwork of a network that makes its own."""
@@ -290,7 +312,7 @@ class GlobalAddresses(Compute):
     """Global addresses: ranges for private services access alone."""
 
     proto = ADDRESSES
-    routes = _routes("global", "addresses", "address")
+    routes = routes_of("global", "addresses", "address")
     kind, collection, variable, permission = (
         "GlobalAddress", "addresses", "address", "globalAddresses",
     )  # fmt: skip
@@ -321,37 +343,8 @@ class GlobalAddresses(Compute):
             yield _range(f"{there['address']}/{there['prefixLength']}")
 
 
-class ComputeOperations(RestService):
-    """Global and regional operations of Compute."""
-
-    proto = "google.cloud.compute.v1.GlobalOperations"
-    title = "compute.googleapis.com"
-    routes = tuple(
-        Route(verb, f"{ROOT}/projects/{{project}}/{scope}/operations/{{operation}}{end}", rpc)
-        for scope in ("global", "regions/{region}")
-        for verb, end, rpc in (("GET", "", "Get"), ("POST", "/wait", "Wait"))
-    )
-
-    def subject(self, _rpc: str, request: Any) -> str:
-        """What the operation works on."""
-        row = self.core.store.operation(self._name(request))
-        return row.target if row is not None else self._name(request)
-
-    def Get(self, _call: Call, request: RestRequest) -> Any:
-        """An operation as it is now."""
-        return operation(self.core.operations.require(self._name(request)))
-
-    def Wait(self, call: Call, request: RestRequest) -> Any:
-        """An operation once it is done, or as it is after a while."""
-        self.Get(call, request)
-        return operation(self.core.operations.wait(self._name(request), 20.0))
-
-    def _name(self, request: RestRequest) -> str:
-        own = request.values["operation"]
-        return f"projects/{self.project(request)}/{_scope(request)}/operations/{own}"
-
-
-def _scope(request: RestRequest) -> str:
+def scope_of(request: RestRequest) -> str:
+    """``global``, or the region of a request."""
     region = request.values.get("region")
     return f"regions/{region}" if region else "global"
 
