@@ -38,6 +38,8 @@ OTHER_CALLS = {
     "subnetwork": "Subnetworks.Get; Subnetworks.Insert",
     "services_range": "GlobalAddresses.Get; GlobalAddresses.Insert",
     "private_connection": "ServiceNetworking connections.list; connections.create, patch",
+    "address_of": "with Private Service Connect: Addresses.Get, ForwardingRules.Get; "
+    "Addresses.Insert, ForwardingRules.Insert",
     "vector_index": "IndexService.ListIndexes (with Vertex AI); CreateIndex, UpdateIndex",
     "index_endpoint": "IndexEndpointService.ListIndexEndpoints (with Vertex AI); "
     "CreateIndexEndpoint",

@@ -77,9 +77,10 @@ class AlloyDBSettings:
 
     ``connection`` says how the migration reaches it: "direct" speaks to its address, "connector"
     goes through Google's connector (mutual TLS, IAM) to the address of the kind ``ip_type``.
-    With ``read_pool_nodes`` there is a read pool called ``read_pool``.  ``iam_users`` (addresses of
-    principals) log in by IAM and hold the application's role.  ``backup`` names a backup that the
-    last phase takes; without it none is taken.
+    "PSC" is Private Service Connect: the instance has an endpoint in the subnetwork, and no
+    network of Google's is connected to ours.  With ``read_pool_nodes`` there is a read pool called
+    ``read_pool``.  ``iam_users`` (addresses of principals) log in by IAM and hold the application's
+    role.  ``backup`` names a backup that the last phase takes; without it none is taken.
     """
 
     cluster: str = "agent-storage"

@@ -23,14 +23,15 @@ def test_the_services_are_enabled(step, settings, cloud):
 @pytest.mark.component("core-infrastructure")
 @pytest.mark.dependency(name="network", depends=["services"], scope="session")
 def test_the_network_reaches_googles_services(step, settings, cloud):
-    """The network, its subnetwork, and a private connection to Google's services exist."""
-    for part in (
-        cloud.network(settings.project, settings.network),
-        cloud.subnetwork(settings.project, settings.network),
-        cloud.services_range(settings.project, settings.network),
-        cloud.private_connection(settings.project, settings.network),
-    ):
-        step.make(part)
+    """The network, its subnetwork, and a private connection where a service needs it exist."""
+    from lib.orchestra.reach import needs_private_access
+
+    step.make(cloud.network(settings.project, settings.network))
+    step.make(cloud.subnetwork(settings.project, settings.network))
+    if not needs_private_access(settings):
+        return step.note("no private connection is needed (alloydb.ip_type)")
+    step.make(cloud.services_range(settings.project, settings.network))
+    step.make(cloud.private_connection(settings.project, settings.network))
 
 
 @pytest.mark.component("core-infrastructure")

@@ -25,9 +25,11 @@ def test_agent_storage_exists(step, settings, cloud, platform):
 @pytest.mark.component("alloydb-setup")
 @pytest.mark.dependency(name="agent-storage-primary", depends=["agent-storage"], scope="session")
 def test_agent_storage_has_a_primary_instance(step, settings, cloud):
-    """AlloyDB cluster agent-storage has a primary instance."""
+    """AlloyDB cluster agent-storage has a primary instance, and an endpoint where it needs one."""
+    from lib.orchestra.reach import address_of
+
     primary = step.make(cloud.alloydb_instance(settings.project, settings.alloydb))
-    step.publish(address=primary.ip_address)
+    step.publish(address=address_of(step, cloud, settings, settings.alloydb.primary, primary))
 
 
 @pytest.mark.component("alloydb-setup")
@@ -38,8 +40,10 @@ def test_agent_storage_has_its_readers(step, settings, cloud):
     """AlloyDB cluster agent-storage has the read pool that the settings want, if any."""
     if not settings.alloydb.read_pool_nodes:
         return step.note("no read pool is wanted (alloydb.read_pool_nodes)")
+    from lib.orchestra.reach import address_of
+
     readers = step.make(cloud.alloydb_read_pool(settings.project, settings.alloydb))
-    step.publish(address=readers.ip_address)
+    step.publish(address=address_of(step, cloud, settings, settings.alloydb.read_pool, readers))
 
 
 @pytest.mark.component("alloydb-setup")

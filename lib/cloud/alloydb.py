@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lib.cloud import locations
+from lib.cloud import locations, projects
 from lib.cloud.clients import Clients
 from lib.cloud.kind import Kind, always_ready, by_state
 from lib.cloud.resource import Resource
@@ -67,14 +67,19 @@ def cluster(
     password: Callable[[], str],
     protected: bool,
 ) -> Resource[Any]:
-    """The cluster on the network; ``password`` becomes the administrator's when it is created."""
+    """The cluster, on the network or in Private Service Connect.
+
+    ``password`` becomes the administrator's when it is created.
+    """
+    on_network = {"network_config": {"network": locations.network(project, network)}}
+    way_in = {"psc_config": {"psc_enabled": True}} if alloydb.ip_type == "PSC" else on_network
     return Resource(
         clients,
         CLUSTER,
         locations.region(project),
         alloydb.cluster,
         {
-            "network_config": {"network": locations.network(project, network)},
+            **way_in,
             "labels": dict(project.labels),
         },
         project=project.id,
@@ -116,8 +121,15 @@ def _instance(
             **own,
         },
         project=project.id,
+        at_creation=(lambda: _allowed(clients, project)) if alloydb.ip_type == "PSC" else None,
         protected=protected,
     )
+
+
+def _allowed(clients: Clients, project: Any) -> dict[str, Any]:
+    """Endpoints in our own project may connect; AlloyDB takes projects by their numbers alone."""
+    allowed = [projects.number(clients, project)]
+    return {"psc_instance_config": {"allowed_consumer_projects": allowed}}
 
 
 class User(Resource[Any]):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lib.cloud import alloydb as alloydb_kinds
-from lib.cloud import iam, inventory, networks, secrets, services
+from lib.cloud import endpoints, iam, inventory, networks, secrets, services
 from lib.cloud import projects as project_kinds
 from lib.cloud import redis as redis_kinds
 from lib.cloud import run as run_kinds
@@ -137,6 +137,18 @@ class Cloud:
         """The read pool; its state exposes ``ip_address``."""
         return alloydb_kinds.read_pool(self.clients, project, alloydb, self.protected)
 
+    def alloydb_endpoint_address(self, project: Any, network: Any, id: str) -> networks.Part:
+        """The address of an endpoint, in Private Service Connect, of the instance ``id``."""
+        return endpoints.endpoint_address(self.clients, project, network, id, self.protected)
+
+    def alloydb_endpoint(
+        self, project: Any, network: Any, id: str, instance: Any, address: Any
+    ) -> endpoints.Endpoint:
+        """That endpoint, connected; ``instance`` and ``address`` are what was made of both."""
+        return endpoints.Endpoint(
+            self.clients, project, network, id, instance, address, self.protected
+        )
+
     def alloydb_iam_user(
         self, project: Any, alloydb: Any, address: str, roles: Sequence[str]
     ) -> Resource[Any]:
@@ -161,10 +173,13 @@ class Cloud:
         """A backup of the cluster stands under the name ``alloydb.backup``."""
         return alloydb_kinds.backup(self.clients, project, alloydb, self.protected)
 
-    def alloydb_tunnel(self, project: Any, alloydb: Any) -> Tunnel:
-        """A way to the primary by Google's connector, not open yet."""
+    def alloydb_tunnel(self, project: Any, alloydb: Any, endpoint: str = "") -> Tunnel:
+        """A way to the primary by Google's connector, not open yet.
+
+        ``endpoint`` is the address of its endpoint in Private Service Connect, where it has one.
+        """
         instance = alloydb_kinds.instance(self.clients, project, alloydb, self.protected)
-        return Tunnel(self.clients, project.id, instance.name, alloydb.ip_type)
+        return Tunnel(self.clients, project.id, instance.name, alloydb.ip_type, endpoint)
 
     def redis_instance(self, project: Any, network: Any, redis: Any) -> Resource[Any]:
         """The Memorystore instance; its state exposes ``host`` and ``port``."""

@@ -4,6 +4,7 @@ import ipaddress
 import re
 from typing import Any
 
+from lib.cloud.endpoints import SUFFIX
 from lib.errors import SettingsError
 
 _GPUS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -79,6 +80,7 @@ def check(settings: Any) -> None:
     _check_network(settings.network)
     _check_machine(settings.workstations)
     _check_databases(settings)
+    _check_endpoints(settings)
     _check_api(settings.api)
     _check_vertex(settings.vertex, settings.vectors.metric)
 
@@ -172,6 +174,29 @@ def _check_machine_size(machine: str, gpu: str, count: int) -> None:
     if gpu == "nvidia-l4" and _G2_GPUS.get(number, count) != count:
         raise _refused(
             "workstations.accelerator_count", count, f"{_G2_GPUS[number]}, as {machine} has"
+        )
+
+
+def _check_endpoints(settings: Any) -> None:
+    """Private Service Connect: room for the endpoints' names, and nothing that leads outwards."""
+    alloydb = settings.alloydb
+    if alloydb.ip_type != "PSC":
+        return
+    longest = 63 - len(SUFFIX)
+    for name in ("primary", "read_pool"):
+        if len(getattr(alloydb, name)) > longest:
+            given = getattr(alloydb, name)
+            raise _refused(
+                f"alloydb.{name}",
+                given,
+                f"1 to {longest} characters: its endpoint is called {given}{SUFFIX}",
+            )
+    if settings.data_migration.mode == "online":
+        raise _refused(
+            "alloydb.ip_type",
+            alloydb.ip_type,
+            "PRIVATE or PUBLIC where data_migration.mode is online: in Private Service Connect "
+            "AlloyDB reaches no source to follow",
         )
 
 

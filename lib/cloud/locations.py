@@ -14,6 +14,11 @@ def network(project: Any, settings: Any) -> str:
     return name if "/" in name else f"projects/{project.id}/global/networks/{name}"
 
 
+def is_shared(project: Any, settings: Any) -> bool:
+    """Whether the network is of another project (a shared VPC)."""
+    return network(project, settings).split("/")[1] != str(project.id)
+
+
 def subnetwork(project: Any, settings: Any) -> str:
     """The full name of the subnetwork in the project's region."""
     name = settings.subnetwork

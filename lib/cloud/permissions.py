@@ -63,6 +63,17 @@ _PERMISSIONS: tuple[str, ...] = (
 _FOR_USERS = ("alloydb.users.get", "alloydb.users.create", "alloydb.users.update")
 _FOR_BACKUPS = ("alloydb.backups.get", "alloydb.backups.create")
 _BY_CONNECTOR = ("alloydb.clusters.generateClientCertificate", "alloydb.instances.connect")
+_BY_ENDPOINT: tuple[str, ...] = (
+    "compute.addresses.get",
+    "compute.addresses.create",
+    "compute.addresses.createInternal",
+    "compute.addresses.use",
+    "compute.forwardingRules.get",
+    "compute.forwardingRules.create",
+    "compute.forwardingRules.pscCreate",
+    "compute.networks.use",
+    "compute.subnetworks.use",
+)
 _VERTEX: tuple[str, ...] = (
     "aiplatform.indexes.get",
     "aiplatform.indexes.list",
@@ -116,6 +127,7 @@ def required_permissions(alloydb: Any = None, *, vertex: bool = False) -> tuple[
     found = _PERMISSIONS
     if alloydb is not None:
         found += _BY_CONNECTOR if alloydb.connection == "connector" else ()
+        found += _BY_ENDPOINT if alloydb.ip_type == "PSC" else ()
         found += _FOR_USERS if alloydb.iam_users else ()
         found += _FOR_BACKUPS if alloydb.backup else ()
     return found + _VERTEX if vertex else found

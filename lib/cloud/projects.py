@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from lib.cloud.clients import Clients
-from lib.cloud.errors import NotFound
+from lib.cloud.errors import NotFound, Situation, told
 from lib.cloud.kind import Kind, by_state
 from lib.cloud.operations import patiently
 from lib.cloud.permissions import CREATE_PROJECT
@@ -79,6 +79,17 @@ class Project(Resource[Any]):
     def _send(self, observed: Any, masks: list[str], wanted: Any, journal: Any) -> None:
         for each in masks:
             super()._send(observed, [each], wanted, journal)
+
+
+def number(clients: Clients, settings: Any) -> str:
+    """The number of a project that exists (network)."""
+    with told(Situation(f"project {settings.id}", settings.id, clients.target.kind)):
+        found = clients.get("projects").get_project(
+            request={"name": f"projects/{settings.id}"},
+            retry=patiently(clients.target.polling),
+            timeout=clients.target.polling.call,
+        )
+    return str(found.name).removeprefix("projects/")
 
 
 def _is_marked(project: Any) -> bool:

@@ -35,8 +35,7 @@ def instance(
     On a shared VPC it uses private services access: Memorystore peers directly with networks of
     its own project alone.
     """
-    full = locations.network(project, network)
-    shared = full.split("/")[1] != project.id
+    shared = locations.is_shared(project, network)
     return Resource(
         clients,
         INSTANCE,
@@ -47,7 +46,7 @@ def instance(
             "memory_size_gb": redis.memory_gb,
             "redis_version": redis.version,
             "transit_encryption_mode": redis.transit_encryption,
-            "authorized_network": full,
+            "authorized_network": locations.network(project, network),
             **({"connect_mode": "PRIVATE_SERVICE_ACCESS"} if shared else {}),
             "labels": dict(project.labels),
         },

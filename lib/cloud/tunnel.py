@@ -34,14 +34,18 @@ class Tunnel:
 
     ``host`` is the folder, ``port`` the number in the socket's name, as clients of PostgreSQL
     take them.  TLS begins in this process, so that ``sslmode`` is "disable" on the socket.
+    ``endpoint`` is an address to go to instead of looking the instance's name up in DNS.
     """
 
     port = SOCKET_PORT
 
-    def __init__(self, clients: Clients, project: str, instance: str, ip_type: str) -> None:
+    def __init__(
+        self, clients: Clients, project: str, instance: str, ip_type: str, endpoint: str = ""
+    ) -> None:
         self._clients = clients
         self._instance = instance
         self._ip_type = ip_type
+        self._endpoint = endpoint
         kind = clients.target.kind
         self._situation = Situation(f"connection to {instance.rpartition('/')[2]}", project, kind)
         self._loop = asyncio.new_event_loop()
@@ -124,12 +128,13 @@ class Tunnel:
         try:
             async with asyncio.timeout(DIAL_SECONDS):
                 reader, writer = await asyncio.open_connection(
-                    address, PROXY_PORT, ssl=context, server_hostname=address, limit=CHUNK
-                )
+                    self._endpoint or address, PROXY_PORT,
+                    ssl=context, server_hostname=address, limit=CHUNK,
+                )  # fmt: skip
                 await self._introduce(reader, writer)
         except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
             await self._cache.force_refresh()
-            raise self._unreached(address, error) from error
+            raise self._unreached(self._endpoint or address, error) from error
         return reader, writer
 
     async def _introduce(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

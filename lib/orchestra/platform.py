@@ -195,14 +195,16 @@ class Platform:
             sslmode="require" if self.settings.target == "google" else "prefer",
         )
         if known and self.settings.alloydb.connection == "connector":
-            tunnel = self._way_in()
+            tunnel = self._way_in(address)
             return replace(database, host=tunnel.host, port=tunnel.port, sslmode="disable")
         return database
 
-    def _way_in(self) -> "Tunnel":
+    def _way_in(self, address: str) -> "Tunnel":
         """The way to AlloyDB by Google's connector, opened when first asked for (network)."""
         if self._tunnel is None:
-            tunnel = self.cloud.alloydb_tunnel(self.settings.project, self.settings.alloydb)
+            alloydb = self.settings.alloydb
+            endpoint = address if alloydb.ip_type == "PSC" else ""
+            tunnel = self.cloud.alloydb_tunnel(self.settings.project, alloydb, endpoint)
             tunnel.open()
             self._tunnel = tunnel
         return self._tunnel

@@ -47,3 +47,35 @@ def test_vertex_searches_and_is_taken_back(tmp_path: Path) -> None:
         rehearsal.run()
     finally:
         rehearsal.remove()
+
+
+PSC = """
+[alloydb]
+ip_type = "PSC"
+connection = "{connection}"
+read_pool_nodes = {nodes}
+"""
+
+
+@pytest.mark.full_chaos
+@pytest.mark.parametrize(("connection", "nodes"), [("direct", 1), ("connector", 0)])
+def test_rows_move_by_an_endpoint_of_private_service_connect(
+    tmp_path: Path, connection: str, nodes: int
+) -> None:
+    rehearsal = Rehearsal(tmp_path, ENVIRONMENT + PSC.format(connection=connection, nodes=nodes))
+    try:
+        rehearsal.run("--dry-run")
+        rehearsal.run()
+        endpoint, address = "Private Service Connect endpoint", "internal address"
+        primary = "AlloyDB instance agent-storage-primary"
+        assert f"create {endpoint} agent-storage-primary-psc" in rehearsal.said
+        rehearsal.run("--detect-drift")
+        rehearsal.run()
+        assert "create " not in rehearsal.said
+        rehearsal.run("--rollback")
+        undone = [rehearsal.said.index(f"undo: create {each}") for each in (
+            f"{endpoint} agent-storage-primary-psc", f"{address} agent-storage-primary-psc", primary
+        )]  # fmt: skip
+        assert undone == sorted(undone)
+    finally:
+        rehearsal.remove()

@@ -12,6 +12,7 @@ from lib.engine.changes import ChangeKind
 from lib.settings import Settings
 
 S = Settings()
+PSC = dataclasses.replace(S.alloydb, ip_type="PSC")
 MORE = dataclasses.replace(S.alloydb, read_pool_nodes=2, backup="b", iam_users=("a@b.example",))
 
 
@@ -32,6 +33,8 @@ def resources(cloud):
         cloud.alloydb_cluster(S.project, S.network, S.alloydb, lambda: "p"),
         cloud.alloydb_instance(S.project, S.alloydb),
         cloud.alloydb_instance(S.project, dataclasses.replace(S.alloydb, ip_type="PUBLIC")),
+        cloud.alloydb_cluster(S.project, S.network, PSC, lambda: "p"),
+        cloud.alloydb_instance(S.project, PSC),
         cloud.alloydb_read_pool(S.project, MORE),
         cloud.alloydb_iam_user(S.project, MORE, "a@b.iam.gserviceaccount.com", ["app"]),
         cloud.alloydb_built_in_user(S.project, MORE, "app", lambda: "p", ["alloydbsuperuser"]),

@@ -18,6 +18,7 @@ REFUSED = [
     ("workstations", {"cluster": "AI"}, "lower-case"),
     ("alloydb", {"cpu_count": 3}, "2, 4, 8"),
     ("alloydb", {"read_pool_nodes": 21}, "0 to 20"),
+    ("alloydb", {"ip_type": "PSC", "primary": "p" * 60}, "1 to 59"),
     ("alloydb", {"backup": "Before Cutover"}, "lower-case"),
     ("alloydb", {"iam_users": ("user:a@example.com",)}, "addresses of principals"),
     ("redis", {"memory_gb": 301}, "1 to 300"),
@@ -42,6 +43,15 @@ def test_what_google_refuses_is_refused(section, values, reason):
     with pytest.raises(SettingsError, match=section) as caught:
         limits.check(dataclasses.replace(Settings(), **{section: changed}))
     assert reason in str(caught.value)
+
+
+def test_what_is_in_private_service_connect_follows_no_source():
+    settings = Settings()
+    psc = dataclasses.replace(settings.alloydb, ip_type="PSC")
+    online = dataclasses.replace(settings.data_migration, mode="online")
+    limits.check(dataclasses.replace(settings, alloydb=psc))
+    with pytest.raises(SettingsError, match="reaches no source"):
+        limits.check(dataclasses.replace(settings, alloydb=psc, data_migration=online))
 
 
 @pytest.mark.parametrize(
