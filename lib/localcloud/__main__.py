@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -25,10 +26,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     state = Path(options.state).absolute() if options.state else lifecycle.default_state()
     try:
-        return _run(options, state)
+        code = _run(options, state)
+        sys.stdout.flush()
+        return code
     except MigrationError as error:
         print(error, file=sys.stderr)
-        return 1
+    except BrokenPipeError:
+        # The reader has seen enough; nothing is left to be flushed at the end (Python's manual,
+        # signal, "Note on SIGPIPE").
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:

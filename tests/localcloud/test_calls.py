@@ -1,6 +1,9 @@
 """The counter of calls, by which a test shows that a dry run changes nothing."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -38,3 +41,14 @@ def test_what_an_operation_answers_changes_something(name: str) -> None:
             assert mutates(method.name), method.name
         if method.name.startswith(("Get", "List", "Search", "Test")):
             assert not mutates(method.name), method.name
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(localcloud: Server) -> None:
+    command = [sys.executable, "-m", "lib.localcloud", "calls", "--state", str(localcloud.state)]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run(
+            command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "")
