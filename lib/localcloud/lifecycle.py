@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from lib.localcloud.errors import EmbeddedCloudError
-from lib.runtime.addresses import holder, subnet
+from lib.runtime.addresses import holder, require_loopback, subnet
 
 START_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 90.0
@@ -98,6 +98,8 @@ def start(state: Path, *, operation_seconds: float, host: str, port: int) -> Ser
         serving = running(state)
         if serving is not None:
             return serving
+        for each in (host or f"{subnet(state)}.1", f"{subnet(state)}.2"):  # .2: an instance's
+            require_loopback(each, "The embedded cloud")
         (state / "server.json").unlink(missing_ok=True)
         command = [
             sys.executable, "-m", "lib.localcloud", "serve", "--state", str(state),

@@ -1,15 +1,17 @@
 """Loopback addresses: a range for each state folder, and who listens where."""
 
+import errno
 import hashlib
 import ipaddress
 import os
+import platform
 import signal
 import socket
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from lib.runtime.errors import AddressInUse
+from lib.runtime.errors import AddressInUse, AddressMissing
 
 LEAVING_SECONDS = 1.0  # the system needs a moment to bury a killed server
 _LISTEN = "0A"
@@ -38,11 +40,38 @@ def free(host: str, port: int) -> bool:
     return True
 
 
+def require_loopback(host: str, purpose: str) -> None:
+    """Raise ``AddressMissing`` where nothing on this machine may listen on ``host``.
+
+    Linux has all of 127.0.0.0/8 on its loopback interface, other systems 127.0.0.1 alone.
+    """
+    range_ = f"{host.rpartition('.')[0]}.0/24"
+    remedy = f"sudo ip address add {range_} dev lo"
+    if platform.system() != "Linux":
+        remedy = "run the checkout in a Linux container: see macOS in docs/embedded-cloud.md"
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, 0))
+            return
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                return  # whoever listens will tell what is wrong
+            cause = error
+    raise AddressMissing(
+        f"{purpose} has to listen on {host}, which this machine's loopback interface "
+        "does not have.",
+        expected=f"the addresses {range_}, as Linux has them",
+        remedy=remedy,
+    ) from cause
+
+
 def require_free(host: str, port: int, purpose: str) -> None:
     """Raise ``AddressInUse``, naming the process that listens there and doesn't go away.
 
-    A server whose data folder was deleted under it serves nobody any more and is ended.
+    ``AddressMissing`` where the machine does not have the address.  A server whose data folder was
+    deleted under it serves nobody any more and is ended.
     """
+    require_loopback(host, purpose)
     deadline = time.monotonic() + LEAVING_SECONDS
     while not free(host, port):
         _end_orphan(host, port)

@@ -11,6 +11,10 @@ class AddressInUse(RuntimeFailure):
     """Another process listens where this server has to."""
 
 
+class AddressMissing(RuntimeFailure):
+    """This machine's loopback interface does not have the address that a server has to have."""
+
+
 class DiskFull(RuntimeFailure):
     """There is no room left for the server's data."""
 
