@@ -1,5 +1,6 @@
 """What the resources share: one loop that makes a thing as wanted, one wait for its operation."""
 
+import uuid
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -69,6 +70,12 @@ class Converging(ABC, Generic[StateT]):
             )
         return observed
 
+    def undo(self, change: Change, journal: Journal) -> None:
+        """Take the change back, and look: an operation that was lost tells nothing."""
+        self._take_back(change, journal)
+        if change.kind is ChangeKind.CREATE and self.observe() is not None:
+            raise self._not_undone(f"{self.subject} is still there after it was deleted.")
+
     # -- what each kind of thing does its own way ----------------------------------------------
 
     @property
@@ -80,6 +87,15 @@ class Converging(ABC, Generic[StateT]):
     def _change(self, observed: StateT | None, change: Change, journal: Journal) -> None:
         """Do what is planned, or a part of it."""
 
+    @abstractmethod
+    def _take_back(self, change: Change, journal: Journal) -> None:
+        """Delete what was created, give what was changed its old values."""
+
+    def _not_undone(self, what: str) -> VerificationError:
+        error = VerificationError(what, remedy="run the rollback again")
+        error.transient = True  # type: ignore[attr-defined]  # the next attempt tries again
+        return error
+
     def _cannot_change(self, change: Change) -> CannotChange:
         shown = "; ".join(
             f"{each.path}: is {each.old!r}, wanted {each.new!r}" for each in change.fields
@@ -89,6 +105,15 @@ class Converging(ABC, Generic[StateT]):
             expected="the same values, or another resource",
             remedy=self.instead,
         )
+
+    def _request_id(self, journal: Journal) -> str:
+        """What keeps the request under way from being done twice, also after a crash."""
+        known = journal.get("request_id")
+        if isinstance(known, str):
+            return known
+        made = str(uuid.uuid4())
+        journal.put("request_id", made)
+        return made
 
     def _wait(self, name: str, journal: Journal) -> None:
         wait(self.client, name, self._situation, self._polling, journal)

@@ -1,6 +1,5 @@
 """The network: VPC, subnetwork, a range for Google's services, and the connection to them."""
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +84,7 @@ class Part(Converging[Seen]):
             return Change(ChangeKind.REPLACE, self.subject, changed, reason)
         return Change(ChangeKind.NONE, self.subject)
 
-    def undo(self, change: Change, journal: Journal) -> None:
+    def _take_back(self, change: Change, journal: Journal) -> None:
         """Delete what was created, and nothing else."""
         self._finish(journal)
         observed = self.observe()
@@ -93,7 +92,10 @@ class Part(Converging[Seen]):
             return
         if self._protected or observed.values.get("description") != _MARK:
             raise CannotUndo(f"{self.subject} is kept: it is protected, or not of our making.")
-        answer = self.client.write("DELETE", f"/compute/v1/{self.name}", {}, self._situation)
+        answer = self.client.write(
+            "DELETE", f"/compute/v1/{self.name}", {}, self._situation,
+            requestId=self._request_id(journal),
+        )  # fmt: skip
         self._follow(answer["name"], journal)
 
     # -- inside --------------------------------------------------------------------------------
@@ -104,15 +106,11 @@ class Part(Converging[Seen]):
         return self._clients.rest(self.api)
 
     def _change(self, observed: Seen | None, change: Change, journal: Journal) -> None:  # noqa: ARG002
-        request_id = journal.get("request_id")
-        if not isinstance(request_id, str):
-            request_id = str(uuid.uuid4())
-            journal.put("request_id", request_id)
         body = {"name": self._id, "description": _MARK, **self._wanted, **self._made}
         try:
             answer = self.client.write(
                 "POST", f"/compute/v1/{self._collection}", body, self._situation,
-                requestId=request_id,
+                requestId=self._request_id(journal),
             )  # fmt: skip
         except AlreadyTaken:
             return  # An attempt before this one made it unheard: it is looked at again.
@@ -174,7 +172,7 @@ class Connection(Part):
         field = FieldChange("reservedPeeringRanges", ranges or None, [*ranges, self._range])
         return Change(kind, self.subject, (field,))
 
-    def undo(self, change: Change, journal: Journal) -> None:
+    def _take_back(self, change: Change, journal: Journal) -> None:
         """Delete a connection that was made; give one that was there its own ranges back.
 
         Google refuses to delete one that something still uses.

@@ -1,7 +1,6 @@
 """The one converging resource: observe, compare, create or update, wait, verify, undo."""
 
 import contextlib
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial as bound
@@ -92,7 +91,7 @@ class Resource(Converging[MessageT]):
             )
         return Change(ChangeKind.NONE, self.subject)
 
-    def undo(self, change: Change, journal: Journal) -> None:
+    def _take_back(self, change: Change, journal: Journal) -> None:
         """Delete what was created; give updated fields their old values."""
         if change.kind not in (ChangeKind.CREATE, ChangeKind.UPDATE):
             return
@@ -194,10 +193,7 @@ class Resource(Converging[MessageT]):
                 f"{self.kind.noun} {self.id} does not exist, so {self._aspect} can't be set.",
                 remedy="run the step that makes it first",
             )
-        request_id = journal.get("request_id")
-        if not isinstance(request_id, str):
-            request_id = str(uuid.uuid4())
-            journal.put("request_id", request_id)
+        request_id = self._request_id(journal)
         body = {**self.body, **(self._at_creation() if self._at_creation else {})}
         if self.kind.labels:
             body["labels"] = {**body.get("labels", {}), **MADE_BY}
@@ -234,6 +230,17 @@ class Resource(Converging[MessageT]):
             current = self._settled(journal)
             part = fields.masked(self.message, group, there)
             self._do(bound(self._update, current, group, part), journal)
+        self._require_restored(changed, journal)
+
+    def _require_restored(self, changed: tuple[FieldChange, ...], journal: Journal) -> None:
+        there = fields.plain(self._settled(journal))
+        left = [
+            each.path
+            for each in changed
+            if fields.value_at(self.message, there, each.path) == each.new != each.old
+        ]
+        if left:
+            raise self._not_undone(f"{self.subject}: {', '.join(left)} is still as it was set.")
 
     def _unmake(self, observed: Any, journal: Journal) -> None:
         if self.kind.labels and not MADE_BY.items() <= dict(observed.labels).items():

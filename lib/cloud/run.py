@@ -116,7 +116,7 @@ class ServiceAspect(Resource[Any]):
         super().__init__(clients, SERVICE, parent, id, {}, **about)
         self._wish = wish
 
-    def undo(self, change: Change, journal: Journal) -> None:
+    def _take_back(self, change: Change, journal: Journal) -> None:
         """Nothing: the service's own undo makes the earlier template its newest revision."""
 
     def _differences(self, observed: Any) -> tuple[FieldChange, ...]:

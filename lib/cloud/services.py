@@ -78,7 +78,7 @@ class EnabledServices(Converging[ServiceStates]):
             raise VerificationError(f"{self.subject}: not enabled: {', '.join(left)}.")
         return observed
 
-    def undo(self, change: Change, journal: Journal) -> None:
+    def _take_back(self, change: Change, journal: Journal) -> None:
         """Disable what this change enabled, unless something else has come to depend on it."""
         if self._protected and change.fields:
             raise CannotUndo(f"{self.subject} stay enabled in a protected environment.")
@@ -88,6 +88,9 @@ class EnabledServices(Converging[ServiceStates]):
             with told(self._situation):
                 answer = self.client.disable_service(request=request, timeout=self._polling.call)
             self._await(answer.operation, journal)
+        enabled = observed.enabled if (observed := self.observe()) is not None else {}
+        if left := [each.path for each in change.fields if enabled.get(each.path)]:
+            raise self._not_undone(f"{self.subject}: still enabled: {', '.join(left)}.")
 
     @property
     def client(self) -> Any:

@@ -227,7 +227,7 @@ class Deployed(Converging[DeployedState]):
         )
         return Change(ChangeKind.UPDATE if changed else ChangeKind.NONE, self.subject, changed)
 
-    def undo(self, change: Change, journal: Journal) -> None:
+    def _take_back(self, change: Change, journal: Journal) -> None:
         """Undeploy what was deployed; give replicas their old numbers."""
         self._finish(journal)
         observed = self.observe()

@@ -357,17 +357,19 @@ class Kind(Resource):
     def failed(self, row: OperationRow, _error: errors.RpcError) -> None:
         """The resource after a failed operation: READY only where nothing was made or removed.
 
-        A new one is FAILED, or gone where the kind has no such state.
+        A new one is FAILED, or gone where the kind has no such state; there one that was to be
+        removed is READY again.
         """
         pb = self.find(row.target)
         if pb is None:
             return
-        if row.rpc.startswith(CREATING) and not (self.states and self.states.failed):
+        has_state = self.states is not None and bool(self.states.failed)
+        if row.rpc.startswith(CREATING) and not has_state:
             self.remove(pb)
             self.store.delete(self.service.name, row.target)
             return
         broken = row.rpc.startswith((*CREATING, "Delete"))
-        self.set_state(pb, "failed" if broken else "ready")
+        self.set_state(pb, "failed" if broken and has_state else "ready")
         self.save(row.target, pb)
 
 

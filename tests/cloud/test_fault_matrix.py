@@ -1,12 +1,14 @@
 """What a run does when a call that changes something goes wrong: a part here, all with ``chaos``.
 
-The cells are in ``fault_matrix``; ``python -m tests.cloud.fault_matrix`` writes the table.
+The cells are in ``matrix``; ``python -m tests.cloud.matrix`` writes the table.
 """
 
 import pytest
 
-from tests.cloud import fault_matrix
-from tests.cloud.fault_matrix import FAULTS, MUTATIONS, World, applies, run_case
+from tests.cloud.matrix import page
+from tests.cloud.matrix.cells import FAULTS, MUTATIONS, applies, run_case
+from tests.cloud.matrix.world import World
+from tests.cloud.matrix.world import world as new_world
 
 CELLS = [
     (mutation, name)
@@ -24,7 +26,7 @@ OFTEN = {
 SHORT = [
     (mutation, name)
     for mutation, name in CELLS
-    if (not mutation.costly and name in OFTEN) or (mutation.method, name) in KILLED
+    if (mutation.short and name in OFTEN) or (mutation.method, name) in KILLED
 ]
 RECOVERS = {name for name in FAULTS if name.startswith(("UNAVAILABLE", "DEADLINE", "ABORTED",
             "INTERNAL", "connection cut", "operation lost"))}  # fmt: skip
@@ -32,7 +34,7 @@ RECOVERS = {name for name in FAULTS if name.startswith(("UNAVAILABLE", "DEADLINE
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    with fault_matrix.world(tmp_path_factory.mktemp("matrix") / "state") as made:
+    with new_world(tmp_path_factory.mktemp("matrix") / "state") as made:
         yield made
 
 
@@ -56,8 +58,8 @@ def test_the_rest_of_the_matrix(world: World, cell):
 
 
 def test_the_page_has_every_cell():
-    text = fault_matrix.PAGE.read_text(encoding="utf-8")
-    part = text.partition(fault_matrix.BEGIN)[2].partition(fault_matrix.END)[0]
+    text = page.PAGE.read_text(encoding="utf-8")
+    part = text.partition(page.BEGIN)[2].partition(page.END)[0]
     rows = [line.split(" | ") for line in part.splitlines() if line.startswith("| `")]
     assert [row[0].strip("| `") for row in rows] == [each.method for each in MUTATIONS]
     assert "WRONG" not in part

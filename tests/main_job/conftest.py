@@ -98,13 +98,18 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MainJob]:
 
 @dataclass(frozen=True)
 class Migrated:
-    """A finished migration: its first run met an obstacle, the same command then finished it."""
+    """A finished migration: its first run met an obstacle, the same command then finished it.
+
+    ``looked`` is a dry run between the two with its ``calls``; ``made`` has the calls of both
+    runs that changed something.
+    """
 
     job: MainJob
     obstructed: Outcome
     looked: Outcome
     calls: dict[str, dict[str, int]]
     finished: Outcome
+    made: dict[str, int]
 
 
 @pytest.fixture(scope="session")
@@ -115,6 +120,9 @@ def migrated(job: MainJob) -> Migrated:
     obstacle.touch()
     obstructed = job.pytest("phases/")
     obstacle.unlink()
-    job.cloud_calls()
+    made = job.cloud_calls()["mutating"]
     looked = job.pytest("phases/", "--dry-run")
-    return Migrated(job, obstructed, looked, job.cloud_calls(), job.pytest("phases/"))
+    calls = job.cloud_calls()
+    finished = job.pytest("phases/")
+    made |= job.cloud_calls()["mutating"]
+    return Migrated(job, obstructed, looked, calls, finished, made)

@@ -13,7 +13,16 @@ from lib.errors import SettingsError
 from lib.orchestra import limits
 from lib.postgres.dump import parse
 from lib.settings import load_settings
+from tests.cloud.matrix.cells import uncovered
 from tests.main_job.conftest import SMALL, MainJob, Migrated
+
+ONCE = (
+    "Projects/GetProject", "Projects/GetIamPolicy", "ServiceUsage/BatchGetServices",
+    "IAM/GetServiceAccount", "Networks/Get", "Subnetworks/Get", "GlobalAddresses/Get",
+    "ServicePeeringManager/ListConnections", "AlloyDBAdmin/GetCluster",
+    "AlloyDBAdmin/GetInstance", "Services/GetIamPolicy", "Workstations/GetWorkstation",
+    "Workstations/GetWorkstationCluster", "Workstations/GetWorkstationConfig",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -66,6 +75,23 @@ def test_a_dry_run_of_a_half_done_migration_makes_no_mutating_call(migrated: Mig
     assert "create AlloyDB instance agent-storage-primary" in migrated.looked.text
     assert migrated.calls["mutating"] == {}
     assert migrated.calls["reading"]
+
+
+def test_every_call_that_changes_something_is_in_the_fault_matrix(migrated: Migrated):
+    assert len(migrated.made) > 20
+    assert uncovered(migrated.made) == []
+
+
+def test_a_plan_reads_each_resource_once(migrated: Migrated, tmp_path):
+    """Also where no checkpoint says that it is done."""
+    migrated.job.cloud_calls()
+    seen = migrated.job.pytest("phases/", "--dry-run", "--checkpoint", str(tmp_path / "fresh.db"))
+    assert seen.code == 0
+    assert "create " not in seen.text
+    calls = migrated.job.cloud_calls()
+    assert calls["mutating"] == {}
+    found = {each.rpartition(".")[2]: number for each, number in calls["reading"].items()}
+    assert {each: found.get(each) for each in ONCE} == dict.fromkeys(ONCE, 1), found
 
 
 def databases(job: MainJob) -> tuple[str, str, list[str]]:

@@ -121,25 +121,22 @@ class Compute(RestService):
         name = f"{self.scope(request)}/{self.collection}/{own}"
         store = self.core.store
         with store.transaction():
-            request_id = request.values.get("requestId", "")
-            known = store.request(self.name, f"{name}:{request_id}") if request_id else None
-            row = store.operation(known[2]) if known else None
-            if row is not None:
+            if row := self._begun(request, name):
                 return operation(row)
             if self.documents.find(name) or store.open_operations(name):
                 raise errors.already_exists(name, self.kind)
             self.check(name, document)
             accepted = self._accept(call, request, name, document)
-            if request_id:
-                store.put_request(self.name, f"{name}:{request_id}", "Insert", "", accepted.name)
         self.core.operations.begin(accepted)
         return operation(accepted)
 
     def Delete(self, call: Call, request: RestRequest) -> Any:
-        """Delete what nothing uses."""
+        """Delete what nothing uses; the same ``requestId`` begins nothing twice."""
         self._require(call, request, "delete")
         name = self._name(request)
         with self.core.store.transaction():
+            if row := self._begun(request, name):
+                return operation(row)
             document = self.documents.require(name)
             user = next(self.users(name), "")
             if user:
@@ -218,10 +215,21 @@ class Compute(RestService):
                 "creationTimestamp": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
             }  # fmt: skip
         own = f"operation-{time.time_ns() // 1_000_000}-{secrets.token_hex(8)}"
-        return self.core.operations.accept(
-            name=f"{scope}/operations/{own}", service=self.name, rpc=call.method.name,
+        rpc = call.method.name
+        accepted = self.core.operations.accept(
+            name=f"{scope}/operations/{own}", service=self.name, rpc=rpc,
             kind=self.kind, target=name, payload=json.dumps(document).encode(),
         )  # fmt: skip
+        if request_id := request.values.get("requestId", ""):
+            key = f"{name}:{request_id}"
+            self.core.store.put_request(self.name, key, rpc, "", accepted.name)
+        return accepted
+
+    def _begun(self, request: RestRequest, name: str) -> OperationRow | None:
+        """The operation that the same ``requestId`` began."""
+        request_id, store = request.values.get("requestId", ""), self.core.store
+        known = store.request(self.name, f"{name}:{request_id}") if request_id else None
+        return store.operation(known[2]) if known else None
 
     def _name(self, request: RestRequest) -> str:
         return f"{self.scope(request)}/{self.collection}/{request.values[self.variable]}"
