@@ -111,7 +111,11 @@ class RedisSettings:
 
 @dataclass(frozen=True, slots=True)
 class WorkstationSettings:
-    """The workstation cluster, its configuration with GPUs and one workstation."""
+    """The workstation cluster, its configuration with GPUs and one workstation.
+
+    ``boosts`` are other machines that developers may start their workstations on, by the id that
+    they choose: "MACHINE", or "MACHINE with COUNT GPU".
+    """
 
     cluster: str = "ai-development"
     config: str = "gpu"
@@ -120,6 +124,7 @@ class WorkstationSettings:
     accelerator: str = "nvidia-tesla-t4"
     accelerator_count: int = 2
     disk_gb: int = 200
+    boosts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

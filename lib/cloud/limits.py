@@ -4,29 +4,10 @@ import ipaddress
 import re
 from typing import Any
 
+from lib.cloud import machines
 from lib.cloud.endpoints import SUFFIX
 from lib.errors import SettingsError
 
-_GPUS: dict[str, tuple[str, tuple[int, ...]]] = {
-    "nvidia-tesla-t4": ("n1", (1, 2, 4)),
-    "nvidia-tesla-p4": ("n1", (1, 2, 4)),
-    "nvidia-tesla-p100": ("n1", (1, 2, 4)),
-    "nvidia-tesla-v100": ("n1", (1, 2, 4, 8)),
-    "nvidia-l4": ("g2", (1, 2, 4, 8)),
-    "nvidia-tesla-a100": ("a2", (1, 2, 4, 8, 16)),
-    "nvidia-a100-80gb": ("a2", (1, 2, 4, 8)),
-    "nvidia-h100-80gb": ("a3", (1, 2, 4, 8)),
-}
-"""Each GPU type: the machine family that it goes with, and the counts there are."""
-
-_LARGEST_N1: dict[str, dict[int, int]] = {
-    "nvidia-tesla-t4": {1: 48, 2: 48, 4: 96},
-    "nvidia-tesla-p4": {1: 24, 2: 48, 4: 96},
-    "nvidia-tesla-v100": {1: 12, 2: 24, 4: 48, 8: 96},
-}
-"""The most vCPUs that an N1 machine may have beside so many GPUs."""
-
-_G2_GPUS = {4: 1, 8: 1, 12: 1, 16: 1, 24: 2, 32: 1, 48: 4, 96: 8}
 _ALLOYDB_CPUS = (2, 4, 8, 16, 32, 64, 96, 128)
 _READ_POOL_NODES = 20
 _HOME_DISK_GB = (10, 50, 100, 200, 500, 1000)
@@ -56,6 +37,15 @@ VERTEX_DISTANCES = {
 }
 """The distance measures that rank as each metric does, the best first."""
 
+_SUBNETWORKS = (
+    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "192.0.0.0/24",
+    "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "192.88.99.0/24", "198.18.0.0/15",
+    "240.0.0.0/4",
+)  # fmt: skip
+"""What a subnetwork may have without addresses of somebody's own (VPC, "Valid IPv4 ranges")."""
+_SMALLEST_SUBNETWORK = 26
+"""Cloud Run's direct VPC egress takes no smaller one ("IP address allocation")."""
+
 _SHORT = r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
 _IDS: tuple[tuple[str, str, str], ...] = (
     ("project.id", r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "6 to 30"),
@@ -78,7 +68,7 @@ def check(settings: Any) -> None:
     _check_names(settings)
     _check_labels(settings.project.labels)
     _check_network(settings.network)
-    _check_machine(settings.workstations)
+    _check_workstations(settings.workstations)
     _check_databases(settings)
     _check_endpoints(settings)
     _check_api(settings.api)
@@ -109,18 +99,18 @@ def _check_names(settings: Any) -> None:
 
 
 def _check_network(network: Any) -> None:
-    private = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+    given = network.subnetwork_range
     try:
-        own = ipaddress.IPv4Network(network.subnetwork_range)
-        fits = any(own.subnet_of(ipaddress.IPv4Network(each)) for each in private)
+        own = ipaddress.IPv4Network(given)
+        fits = any(own.subnet_of(ipaddress.IPv4Network(each)) for each in _SUBNETWORKS)
     except ValueError:
         fits = False
     if not fits:
-        raise _refused(
-            "network.subnetwork_range",
-            network.subnetwork_range,
-            f"a private IPv4 range, inside {' or '.join(private)}",
-        )
+        accepted = f"an IPv4 range inside one of {', '.join(_SUBNETWORKS)}"
+        raise _refused("network.subnetwork_range", given, accepted)
+    if own.prefixlen > _SMALLEST_SUBNETWORK:
+        accepted = f"/{_SMALLEST_SUBNETWORK} or larger, as Cloud Run needs it"
+        raise _refused("network.subnetwork_range", given, accepted)
     if not 8 <= network.services_prefix <= 24:
         raise _refused("network.services_prefix", network.services_prefix, "8 to 24 bits")
 
@@ -135,46 +125,22 @@ def _check_labels(labels: Any) -> None:
             )
 
 
-def _check_machine(workstations: Any) -> None:
-    machine, gpu = workstations.machine_type, workstations.accelerator
-    count = workstations.accelerator_count
+def _check_workstations(workstations: Any) -> None:
     if workstations.disk_gb not in _HOME_DISK_GB:
         raise _refused("workstations.disk_gb", workstations.disk_gb, _one_of(_HOME_DISK_GB))
-    shape = re.fullmatch(r"([a-z][a-z0-9]*)-[a-z0-9-]+", machine)
-    if shape is None:
-        raise _refused("workstations.machine_type", machine, "a machine type, as n1-standard-16")
-    if not gpu and not count:
-        return
-    if gpu not in _GPUS:
-        raise _refused("workstations.accelerator", gpu, _one_of(_GPUS))
-    family, counts = _GPUS[gpu]
-    if shape.group(1) != family:
-        raise _refused(
-            "workstations.machine_type",
-            machine,
-            f"a machine of the family {family}: Google attaches {gpu} to no other",
-        )
-    if count not in counts:
-        raise _refused("workstations.accelerator_count", count, f"{_one_of(counts)} for {gpu}")
-    _check_machine_size(machine, gpu, count)
-
-
-def _check_machine_size(machine: str, gpu: str, count: int) -> None:
-    size = re.search(r"-([0-9]+)(g?)$", machine)
-    if size is None:
-        return
-    number = int(size.group(1))
-    if size.group(2) and number != count:
-        raise _refused("workstations.accelerator_count", count, f"{number}, as {machine} has")
-    largest = _LARGEST_N1.get(gpu, {}).get(count)
-    if largest is not None and number > largest:
-        raise _refused(
-            "workstations.machine_type", machine, f"at most {largest} vCPUs with {count} x {gpu}"
-        )
-    if gpu == "nvidia-l4" and _G2_GPUS.get(number, count) != count:
-        raise _refused(
-            "workstations.accelerator_count", count, f"{_G2_GPUS[number]}, as {machine} has"
-        )
+    chosen = (workstations.machine_type, workstations.accelerator, workstations.accelerator_count)
+    if wrong := machines.wrong(*chosen):
+        name, accepted = wrong
+        raise _refused(f"workstations.{name}", getattr(workstations, name), accepted)
+    for id, text in workstations.boosts.items():
+        path = f"workstations.boosts.{id}"
+        if not re.fullmatch(_SHORT, id):
+            raise _refused("workstations.boosts", id, "ids as other names: lower-case letters")
+        parsed = machines.parse(text)
+        if parsed is None:
+            raise _refused(path, text, '"MACHINE", or "MACHINE with COUNT GPU"')
+        if wrong := machines.wrong(*parsed):
+            raise _refused(path, text, wrong[1])
 
 
 def _check_endpoints(settings: Any) -> None:

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from lib.cloud import locations
+from lib.cloud import locations, machines
 from lib.cloud.clients import Clients
 from lib.cloud.errors import NotFound, OperationFailed, Situation, told
 from lib.cloud.kind import Condition, Kind, by_state
@@ -83,11 +83,16 @@ def cluster(
 
 
 def config(clients: Clients, project: Any, workstations: Any, protected: bool) -> Resource[Any]:
-    """The configuration: machine, accelerators, and a persistent home directory."""
-    machine: dict[str, Any] = {"machine_type": workstations.machine_type}
+    """The configuration: machine, accelerators, boosts, and a persistent home directory."""
     kind, count = workstations.accelerator, workstations.accelerator_count
-    if kind and count:
-        machine["accelerators"] = [{"type_": kind, "count": count}]
+    machine = _machine(workstations.machine_type, kind, count)
+    boosts = [
+        {"id": each, **_machine(*chosen)}
+        for each, text in sorted(workstations.boosts.items())
+        if (chosen := machines.parse(text))
+    ]
+    if boosts:
+        machine["boost_configs"] = boosts
     size = workstations.disk_gb
     disk = {"size_gb": size, "disk_type": "pd-standard" if size >= 200 else "pd-balanced"}
     return Resource(
@@ -103,6 +108,11 @@ def config(clients: Clients, project: Any, workstations: Any, protected: bool) -
         project=project.id,
         protected=protected,
     )
+
+
+def _machine(machine: str, gpu: str, count: int) -> dict[str, Any]:
+    accelerators = {"accelerators": [{"type_": gpu, "count": count}]} if gpu and count else {}
+    return {"machine_type": machine, **accelerators}
 
 
 def workstation(

@@ -114,3 +114,18 @@ def test_a_workstation_gpu_changes_in_place_but_its_home_does_not(cloud):
     assert [each.path for each in change.fields] == ["host.gce_instance.accelerators"]
     home = dataclasses.replace(S.workstations, disk_gb=500)
     assert cloud.workstation_config(S.project, home).plan(there).kind is ChangeKind.REPLACE
+
+
+def test_boosts_are_compared_and_change_in_place(cloud):
+    boosts = {"training": "n1-standard-32 with 4 nvidia-tesla-t4", "build": "n2-standard-32"}
+    wanted = cloud.workstation_config(S.project, dataclasses.replace(S.workstations, boosts=boosts))
+    there = wanted.message(dict(wanted.body))
+    found = there.host.gce_instance.boost_configs
+    assert [each.id for each in found] == ["build", "training"]
+    assert (found[1].machine_type, found[1].accelerators[0].count) == ("n1-standard-32", 4)
+    found[0].boot_disk_size_gb = 50  # as Google fills it
+    assert wanted.plan(there).kind is ChangeKind.NONE
+    found[1].machine_type = "n1-standard-16"
+    change = wanted.plan(there)
+    assert change.kind is ChangeKind.UPDATE
+    assert [each.path for each in change.fields] == ["host.gce_instance.boost_configs"]

@@ -180,7 +180,8 @@ def test_workstation_keeps_its_home(cloud: Server, project: str) -> None:
         },
     ).result(polling=FAST)
     gpu = {"type_": "nvidia-tesla-t4", "count": 2}
-    machine = {"machine_type": "n1-standard-16", "accelerators": [gpu]}
+    boosts = [{"id": "more", "machine_type": "n1-standard-32", "accelerators": [gpu]}]
+    machine = {"machine_type": "n1-standard-16", "accelerators": [gpu], "boost_configs": boosts}
     config = client.create_workstation_config(
         parent=cluster.name, workstation_config_id="gpu",
         workstation_config={"host": {"gce_instance": machine},
@@ -202,7 +203,10 @@ def test_workstation_keeps_its_home(cloud: Server, project: str) -> None:
     client.stop_workstation(name=made.name).result(polling=FAST)
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://{started.host}/healthz")
-    client.start_workstation(name=made.name).result(polling=FAST)
+    boosted = {"name": made.name, "boost_config": "none"}
+    assert code_of(lambda: client.start_workstation(request=boosted)) == "INVALID_ARGUMENT"
+    boosted["boost_config"] = "more"
+    client.start_workstation(request=boosted).result(polling=FAST)
     assert httpx.get(f"http://{started.host}/files/kept", headers=bearer).content == b"here"
     assert code_of(lambda: client.delete_workstation_config(name=config.name)) == (
         "FAILED_PRECONDITION"

@@ -77,6 +77,9 @@ class Configs(Kind):
         machine = pb.host.gce_instance
         machine.machine_type = machine.machine_type or "e2-standard-4"
         machine.boot_disk_size_gb = machine.boot_disk_size_gb or 50
+        for boost in machine.boost_configs:
+            boost.machine_type = boost.machine_type or "e2-standard-4"
+            boost.boot_disk_size_gb = boost.boot_disk_size_gb or 50
         if not pb.persistent_directories:
             directory = pb.persistent_directories.add(mount_path="/home")
             directory.gce_pd.size_gb = 200
@@ -106,14 +109,13 @@ class Configs(Kind):
     def _wrong_machine(pb: Any) -> list[tuple[str, str]]:
         machine = pb.host.gce_instance
         field = "workstation_config.host.gce_instance"
-        complaint = wrong_machine(machine.machine_type)
-        wrong = [(f"{field}.machine_type", complaint)] if complaint else []
-        for index, gpu in enumerate(machine.accelerators):
-            complaint = wrong_gpu(gpu.type_, gpu.count, machine.machine_type, pb.replica_zones)
-            if complaint:
-                wrong.append((f"{field}.accelerators[{index}]", complaint))
-        if not 30 <= machine.boot_disk_size_gb <= 2000:
-            wrong.append((f"{field}.boot_disk_size_gb", "must be 30 to 2000"))
+        wrong = _wrong_host(field, machine, pb.replica_zones)
+        ids = [boost.id for boost in machine.boost_configs]
+        for index, boost in enumerate(machine.boost_configs):
+            place = f"{field}.boost_configs[{index}]"
+            if not boost.id or ids.count(boost.id) > 1:
+                wrong.append((f"{place}.id", "give an id that no other boost configuration has"))
+            wrong += _wrong_host(place, boost, pb.replica_zones)
         return wrong
 
     @staticmethod
@@ -123,6 +125,19 @@ class Configs(Kind):
             for index, directory in enumerate(pb.persistent_directories)
             if directory.gce_pd.size_gb and directory.gce_pd.size_gb not in DISK_SIZES
         ]
+
+
+def _wrong_host(field: str, host: Any, zones: Any) -> list[tuple[str, str]]:
+    """What is wrong with a machine, its GPUs and its boot disk."""
+    complaint = wrong_machine(host.machine_type)
+    wrong = [(f"{field}.machine_type", complaint)] if complaint else []
+    for index, gpu in enumerate(host.accelerators):
+        complaint = wrong_gpu(gpu.type_, gpu.count, host.machine_type, zones)
+        if complaint:
+            wrong.append((f"{field}.accelerators[{index}]", complaint))
+    if not 30 <= host.boot_disk_size_gb <= 2000:
+        wrong.append((f"{field}.boot_disk_size_gb", "must be 30 to 2000"))
+    return wrong
 
 
 class Workstations(Kind):
@@ -233,7 +248,7 @@ class WorkstationsService(Service):
     kinds = (Clusters, Configs, Workstations)
 
     def StartWorkstation(self, call: Call, request: Any) -> Message:
-        """Start a stopped workstation."""
+        """Start a stopped workstation, on a machine of its configuration's boosts if asked to."""
         return self._switch(call, request, "start", State.STATE_STOPPED, State.STATE_STARTING)
 
     def StopWorkstation(self, call: Call, request: Any) -> Message:
@@ -251,12 +266,19 @@ class WorkstationsService(Service):
                 raise errors.failed_precondition(
                     name, f"cannot {verb} a workstation in {kind.state_name(pb)}"
                 )
+            self._require_boost(name, getattr(request, "boost_config", ""))
             if request.validate_only:
                 return kind.validated(call, parent_of(name), pb)
             pb.state = during
             pb.reconciling = True
             kind.save(name, pb)
             return kind.answer(call, request, name, pb)
+
+    def _require_boost(self, name: str, wanted: str) -> None:
+        config = self.of_kind["WorkstationConfig"].require(parent_of(name))
+        known = [boost.id for boost in config.host.gce_instance.boost_configs]
+        if wanted and wanted not in known:
+            raise errors.invalid("boost_config", f"the configuration has no boost '{wanted}'")
 
     def GenerateAccessToken(self, call: Call, request: Any) -> Message:
         """A bearer token for the running workstation, an hour good unless asked otherwise."""
