@@ -27,6 +27,7 @@ S = Settings()
 OTHER_CALLS = {
     "missing_permissions": "Projects.TestIamPermissions; Organizations.TestIamPermissions",
     "services": "ServiceUsage.BatchGetServices; BatchEnableServices",
+    "check_region": "AlloyDBAdmin.ListLocations, CloudRedis.ListLocations",
     "project_roles": "Projects.GetIamPolicy; SetIamPolicy",
     "secret": "SecretManagerService.ListSecretVersions; CreateSecret; AddSecretVersion",
     "secret_access": "SecretManagerService.GetIamPolicy; SetIamPolicy",

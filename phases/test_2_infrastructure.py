@@ -16,8 +16,10 @@ def test_the_project_stands_under_its_organization(step, settings, cloud):
 @pytest.mark.component("core-infrastructure")
 @pytest.mark.dependency(name="services", depends=["project"], scope="session")
 def test_the_services_are_enabled(step, settings, cloud):
-    """Every API that the platform uses is enabled in the project."""
-    step.make(cloud.services(settings.project))
+    """Every API that the platform uses is enabled in the project, and its region has them."""
+    from lib.orchestra.reach import check_region
+
+    check_region(step, cloud, settings, step.make(cloud.services(settings.project)))
 
 
 @pytest.mark.component("core-infrastructure")

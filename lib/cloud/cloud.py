@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lib.cloud import alloydb as alloydb_kinds
-from lib.cloud import endpoints, iam, inventory, networks, secrets, services
+from lib.cloud import endpoints, iam, inventory, locations, networks, secrets, services
 from lib.cloud import projects as project_kinds
 from lib.cloud import redis as redis_kinds
 from lib.cloud import run as run_kinds
@@ -97,6 +97,10 @@ class Cloud:
     def private_connection(self, project: Any, network: Any) -> networks.Connection:
         """The network is connected to Google's services, as AlloyDB needs it."""
         return networks.connection(self.clients, project, network, self.protected)
+
+    def require_region(self, project: Any, product: str, service: str) -> None:
+        """The project's region has the product, as its ``service`` tells (network)."""
+        locations.require_region(self.clients, project, product, service)
 
     # -- secrets -------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Every error of Google's clients that users meet, told as ours with what mends it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +55,10 @@ class BillingDisabled(CloudError):
 
 class PolicyForbids(CloudError):
     """An organization policy forbids what was asked."""
+
+
+class RegionNotOffered(CloudError):
+    """The product does not exist in the region, or a policy keeps the project out of it."""
 
 
 class NotFound(CloudError):
@@ -232,7 +236,20 @@ def _by_reason(message: str, details: Details, situation: Situation) -> CloudErr
             f"administrator: gcloud org-policies describe {constraint or 'CONSTRAINT'} "
             f"--project={project} --effective",
         )
+    region = _first(r"ermission denied on '?locations/([\w-]+)", message)
+    if region or details.reason == "LOCATION_POLICY_VIOLATED":
+        return region_not_offered(situation.subject, region or details.metadata.get("location", ""))
     return None
+
+
+def region_not_offered(subject: str, region: str, offered: Sequence[str] = ()) -> RegionNotOffered:
+    """The error for a product that a region does not have; ``offered`` are those that have it."""
+    return RegionNotOffered(
+        f"{subject}: the region {region} does not have it, or a policy forbids the region.",
+        expected=f"one of {', '.join(offered)}" if offered else "a region with every product",
+        remedy="choose another region and its zone under [project] in the environment file; "
+        "https://cloud.google.com/about/locations tells what is where",
+    )
 
 
 def _by_code(error: Any, message: str, details: Details, situation: Situation) -> CloudError:

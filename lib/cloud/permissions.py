@@ -35,11 +35,13 @@ _PERMISSIONS: tuple[str, ...] = (
     "alloydb.instances.create",
     "alloydb.instances.update",
     "alloydb.operations.get",
+    "alloydb.locations.list",
     "redis.instances.get",
     "redis.instances.create",
     "redis.instances.update",
     "redis.instances.getAuthString",
     "redis.operations.get",
+    "redis.locations.list",
     "workstations.workstationClusters.get",
     "workstations.workstationClusters.create",
     "workstations.workstationClusters.update",
@@ -75,6 +77,7 @@ _BY_ENDPOINT: tuple[str, ...] = (
     "compute.subnetworks.use",
 )
 _VERTEX: tuple[str, ...] = (
+    "aiplatform.locations.list",
     "aiplatform.indexes.get",
     "aiplatform.indexes.list",
     "aiplatform.indexes.create",

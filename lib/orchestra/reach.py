@@ -1,5 +1,6 @@
-"""Where AlloyDB's instances are reached, and what has to be made for it."""
+"""Where the platform can stand: the region, the network, and the addresses of AlloyDB."""
 
+from functools import partial
 from typing import Any
 
 from lib.engine.unknown import Unknown
@@ -27,3 +28,17 @@ def needs_private_access(settings: Any) -> bool:
 
     shared = locations.is_shared(settings.project, settings.network)
     return shared or settings.alloydb.ip_type != "PSC"
+
+
+def check_region(step: Any, cloud: Any, settings: Any, services: Any) -> None:
+    """The region has every product that can be asked for, before anything is made there.
+
+    ``services`` are the enabled ones; nothing can be asked before.  Raises ``RegionNotOffered``.
+    """
+    if isinstance(services, Unknown):
+        return
+    products = {"alloydb": "AlloyDB", "redis": "Memorystore for Redis"}
+    if settings.vectors.backend == "vertex":
+        products["indexes"] = "Vertex AI vector search"
+    for service, product in products.items():
+        step.check(product, partial(cloud.require_region, settings.project, product, service))

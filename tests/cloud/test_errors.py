@@ -44,6 +44,11 @@ CASES = [
         "billing projects link",
     ),
     (api.FailedPrecondition("no", details=[POLICY]), errors.PolicyForbids, "gcp.resourceLocations"),
+    (
+        api.PermissionDenied("Permission denied on 'locations/us-east9' (or it may not exist)."),
+        errors.RegionNotOffered,
+        "us-east9",
+    ),
     (api.NotFound("no parent"), errors.NotFound, "no parent"),
     (api.AlreadyExists("it"), errors.AlreadyTaken, "another name"),
     (api.Conflict("it"), errors.AlreadyTaken, "another name"),

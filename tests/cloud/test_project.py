@@ -1,10 +1,14 @@
 """The project on the embedded cloud: made, moved, labelled, taken back."""
 
+import dataclasses
 import uuid
 
 import pytest
+from google.api_core.exceptions import PermissionDenied
+from google.rpc.error_details_pb2 import ErrorInfo
 
 from lib.cloud.cloud import Cloud
+from lib.cloud.errors import ApiNotEnabled, RegionNotOffered
 from lib.cloud.permissions import required_permissions
 from lib.cloud.target import Target
 from lib.engine.changes import ChangeKind
@@ -89,3 +93,38 @@ def test_missing_permissions_say_what_is_unknown(cloud, project):
     assert "does not exist yet" in before.unknown
     converge(cloud.project(project))
     assert cloud.missing_permissions(project, ["resourcemanager.projects.get"]) == ()
+
+
+@pytest.mark.parametrize("service", ["alloydb", "redis", "indexes"])
+def test_a_region_without_the_product_is_refused_with_those_that_have_it(cloud, project, service):
+    for each in (cloud.project(project), cloud.services(project)):
+        converge(each)
+    cloud.require_region(project, "it", service)
+    elsewhere = dataclasses.replace(project, region="us-east9")
+    with pytest.raises(RegionNotOffered, match="it: the region us-east9") as caught:
+        cloud.require_region(elsewhere, "it", service)
+    assert "europe-west1, " in caught.value.expected
+
+
+def test_an_api_that_is_being_enabled_is_waited_for(cloud, project, monkeypatch):
+    """The embedded cloud can't tell whose locations are asked for, so a client refuses here."""
+    converge(cloud.project(project))
+    client, calls = cloud.clients.get("alloydb"), []
+
+    def list_locations(**values):
+        calls.append(values)
+        if len(calls) < 3:
+            disabled = ErrorInfo(reason="SERVICE_DISABLED", metadata={"service": "alloydb"})
+            raise PermissionDenied("no", details=[disabled])
+        return asked(**values)
+
+    asked = client.list_locations
+    monkeypatch.setattr(client, "list_locations", list_locations)
+    cloud.require_region(project, "it", "alloydb")
+    assert len(calls) == 3
+    calls.clear()
+    hurried = dataclasses.replace(cloud.clients.target.polling, patience=-1)
+    target = dataclasses.replace(cloud.clients.target, polling=hurried)
+    monkeypatch.setattr(cloud.clients, "target", target)
+    with pytest.raises(ApiNotEnabled, match="alloydb"):
+        cloud.require_region(project, "it", "alloydb")
