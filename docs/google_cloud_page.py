@@ -18,8 +18,8 @@ from lib.cloud.target import Target  # noqa: E402
 from lib.localcloud.service import Service  # noqa: E402
 from lib.orchestra.permissions import SERVICE_ACCOUNT_ROLES  # noqa: E402
 from lib.settings import Settings  # noqa: E402
+from tests.localcloud.contract import CASES  # noqa: E402
 from tests.localcloud.scenarios import SCENARIOS  # noqa: E402
-from tests.localcloud.test_contract_table import CASES  # noqa: E402
 
 HEAD = DOCS / "google-cloud.head.md"
 RECORDINGS = DOCS.parent / "tests" / "localcloud" / "recordings"
@@ -184,8 +184,8 @@ def _unproven() -> Iterator[str]:
     yield from _compared()
     yield ""
     yield (
-        "The contract table (`tests/localcloud/test_contract_table.py`) has every gRPC method that "
-        "a run calls with the code that Google documents for it; the "
+        "The contract table (`tests/localcloud/contract`, `test_contract_rest.py`) has every "
+        "method that a run calls, by gRPC or REST, with the code that Google documents for it; the "
         "[fault matrix](embedded-cloud.md#what-a-run-does-about-each-of-them) what a run does "
         "when such a call fails."
     )

@@ -214,10 +214,7 @@ class IndexEndpointService(Service):
         wanted = request.deployed_index
         with self.core.store.transaction():
             kind, name, pb = self._endpoint(call, request, "deploy")
-            if not DEPLOYED_ID.fullmatch(wanted.id):
-                raise errors.invalid(
-                    "deployed_index.id", f"'{wanted.id}' does not match '{DEPLOYED_ID.pattern}'"
-                )
+            _require_id(wanted.id)
             indexes: Any = self.core.service(INDEXES)
             index_kind = indexes.of_kind["Index"]
             index = index_kind.canonical(wanted.index, index_kind.pattern, "deployed_index.index")
@@ -239,6 +236,7 @@ class IndexEndpointService(Service):
         wanted = request.deployed_index
         with self.core.store.transaction():
             kind, name, pb = self._endpoint(call, request, "update")
+            _require_id(wanted.id)
             there = next((each for each in pb.deployed_indexes if each.id == wanted.id), None)
             if there is None:
                 raise errors.not_found(f"{name}/deployedIndexes/{wanted.id}", "DeployedIndex")
@@ -345,6 +343,13 @@ class MatchBeta(Match):
     """google.cloud.aiplatform.v1beta1.MatchService, which the high-level package calls."""
 
     client = ("google.cloud.aiplatform_v1beta1.services.match_service", "MatchService")
+
+
+def _require_id(given: str) -> None:
+    if not DEPLOYED_ID.fullmatch(given):
+        raise errors.invalid(
+            "deployed_index.id", f"'{given}' does not match '{DEPLOYED_ID.pattern}'"
+        )
 
 
 def _check_resources(wanted: Any, index: Any) -> None:
