@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 PAGE: Final = 100
 LARGEST_PAGE: Final = 1000
 REQUEST_MEMORY_SECONDS: Final = 3600.0
+REQUEST_ID: Final = re.compile(
+    r"(?![0-]*$)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
+)
 CREATING: Final = ("Create", "Restore")
 
 
@@ -286,7 +289,7 @@ class Kind(Resource):
     def _repeated(self, call: "Call", request: Any, name: str) -> Message | None:
         """The operation that the same request id began; INVALID_ARGUMENT for another request.
 
-        Ids are remembered for an hour and belong to one project.
+        Ids are UUIDs but zero (AIP-155), remembered for an hour, and belong to one project.
         """
         request_id = _request_key(request, name)
         known = self.store.request(self.service.name, request_id) if request_id else None
@@ -376,6 +379,8 @@ class Kind(Resource):
 def _request_key(request: Any, name: str) -> str:
     """A request id within its project; empty text where the request has none."""
     request_id = getattr(request, "request_id", "")
+    if request_id and not REQUEST_ID.fullmatch(request_id):
+        raise errors.invalid("request_id", f"'{request_id}' is not a UUID, or it is zero")
     return f"{name.split('/')[1]}:{request_id}" if request_id else ""
 
 

@@ -245,6 +245,7 @@ def _words(
         "{p}": project, "{l}": f"projects/{project}/locations/{region}", "{id}": f"run-{own}",
         "{word}": f"run_{own}", "{absent}": ABSENT, "{region}": region,
         "{uuid-cluster}": str(uuid.uuid4()), "{uuid-instance}": str(uuid.uuid4()),
+        "{uuid-backup}": str(uuid.uuid4()),
         "{l-absent}": f"projects/{ABSENT}/locations/{region}", "{network}": host,
         "{subnetwork}": f"{owner}/regions/{region}/subnetworks/{subnetwork}",
     }  # fmt: skip

@@ -84,6 +84,9 @@ def _projects() -> Iterator[Step]:
     yield Step("policy: test", c, "test_iam_permissions",
                {"resource": name, "permissions": ["resourcemanager.projects.get"]},
                shows={"permissions": ["resourcemanager.projects.get"]})  # fmt: skip
+    yield Step("policy of the organization: test", "organizations", "test_iam_permissions",
+               {"resource": ORGANIZATION, "permissions": ["resourcemanager.projects.create"]},
+               shows={"permissions": ["resourcemanager.projects.create"]})  # fmt: skip
     yield Step("project: delete", c, "delete_project", {"name": name})
     yield Step("project: get what is deleted softly", c, "get_project", {"name": name},
                shows={"state": "DELETE_REQUESTED"})  # fmt: skip
@@ -180,6 +183,23 @@ def _networks() -> Iterator[Step]:
     yield Step("range: insert", "addresses", "insert", {**project, "address_resource": given},
                unmake=("delete", one))  # fmt: skip
     yield Step("range: get", "addresses", "get", one, shows={"status": "RESERVED"})
+    r, own = "regional_addresses", {**where, "address": "{id}-e"}
+    inner = {"name": "{id}-e", "address_type": "INTERNAL",
+             "subnetwork": "projects/{p}/regions/{region}/subnetworks/{id}-s"}  # fmt: skip
+    yield Step("address: insert, no such subnetwork", r, "insert",
+               {**where, "address_resource": {**inner, "subnetwork": inner["subnetwork"] + "x"}},
+               "NOT_FOUND")  # fmt: skip
+    yield Step("address: insert", r, "insert", {**where, "address_resource": inner},
+               unmake=("delete", own))  # fmt: skip
+    yield Step("address: get", r, "get", own, shows={"status": "RESERVED"})
+    yield Step("rule: get, not found", "forwarding_rules", "get",
+               {**where, "forwarding_rule": "{id}-none"}, "NOT_FOUND")  # fmt: skip
+    rule = {"name": "{id}-f", "network": "{network-link}", "load_balancing_scheme": "",
+            "I_p_address": "projects/{p}/regions/{region}/addresses/{id}-e",
+            "target": "projects/1/regions/{region}/serviceAttachments/none"}  # fmt: skip
+    yield Step("rule: insert, no such attachment", "forwarding_rules", "insert",
+               {**where, "forwarding_rule_resource": rule}, "NOT_FOUND")  # fmt: skip
+    yield Step("address: delete", r, "delete", own)
     yield Step("network: delete while it is used", n, "delete", name, bad)
     yield Step("range: delete", "addresses", "delete", one)
     yield Step("subnetwork: delete", "subnetworks", "delete", {**where, "subnetwork": "{id}-s"})
@@ -189,6 +209,11 @@ def _networks() -> Iterator[Step]:
 
 def _alloydb() -> Row:
     cluster = "{l}/clusters/{id}-a"
+    ada = cluster + "/users/ada"
+    backup = Row(
+        "alloydb", "backup", "backups", "{l}",
+        {"cluster_name": cluster, "labels": {"run": "{id}"}}, "cluster_name",
+    )  # fmt: skip
     instance = Row(
         "alloydb", "instance", "instances", cluster,
         {"instance_type": "PRIMARY", "machine_config": {"cpu_count": 2},
@@ -203,7 +228,15 @@ def _alloydb() -> Row:
                  {"parent": cluster, "user_id": "ada", "user": {"password": "Conformance-1"}},
                  "ALREADY_EXISTS"),
             Step("user: list", "alloydb", "list_users", {"parent": cluster}),
-            Step("user: delete", "alloydb", "delete_user", {"name": cluster + "/users/ada"}),
+            Step("user: get", "alloydb", "get_user", {"name": ada}),
+            Step("user: get, not found", "alloydb", "get_user",
+                 {"name": cluster + "/users/none"}, "NOT_FOUND"),
+            Step("user: update by mask", "alloydb", "update_user",
+                 {"user": {"name": ada, "database_roles": ["pg_monitor"]},
+                  "update_mask": {"paths": ["database_roles"]}},
+                 shows={"databaseRoles": ["pg_monitor"]}),
+            Step("user: delete", "alloydb", "delete_user", {"name": ada}),
+            *backup.steps(),
             Step("instance: connection", "alloydb", "get_connection_info",
                  {"parent": cluster + "/instances/{id}-a"}),
         ),
@@ -278,6 +311,11 @@ def _vertex() -> Iterator[Step]:
             Step("search, wrong dimensions", "match", "find_neighbors",
                  {**deployed, "queries": [{"datapoint": {"feature_vector": [1.0]}}]},
                  "INVALID_ARGUMENT", at="{address}"),
+            Step("read", "match", "read_index_datapoints", {**deployed, "ids": ["p3"]},
+                 at="{address}"),
+            Step("mutate, not found", "index_endpoints", "mutate_deployed_index",
+                 {"index_endpoint": "{index_endpoint}", "deployed_index":
+                  {"id": "none_{word}", "index": "{index}"}}, "NOT_FOUND"),
             Step("undeploy", "index_endpoints", "undeploy_index", deployed),
             Step("undeploy again", "index_endpoints", "undeploy_index", deployed, "NOT_FOUND"),
         ),
@@ -294,6 +332,8 @@ def _vertex() -> Iterator[Step]:
             Step("upsert, wrong dimensions", "indexes", "upsert_datapoints",
                  {"index": "{index}", "datapoints":
                   [{"datapoint_id": "x", "feature_vector": [1.0]}]}, "INVALID_ARGUMENT"),
+            Step("remove", "indexes", "remove_datapoints",
+                 {"index": "{index}", "datapoint_ids": ["p4", "none"]}),
             *endpoint.steps(),
         ),
     )  # fmt: skip

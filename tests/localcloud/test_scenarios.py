@@ -36,6 +36,7 @@ def words_of(project: str) -> dict[str, str]:
         "{p}": project, "{l}": location, "{id}": f"run-{own}", "{word}": f"run_{own}",
         "{absent}": "no-such-project-here", "{region}": "us-central1",
         "{uuid-cluster}": str(uuid.uuid4()), "{uuid-instance}": str(uuid.uuid4()),
+        "{uuid-backup}": str(uuid.uuid4()),
         "{organization}": ORGANIZATION,
         "{l-absent}": location.replace(project, "no-such-project-here"),
         "{network}": f"projects/{project}/global/networks/default",

@@ -1,5 +1,6 @@
 """The rows of the contract table for methods that are not like the standard ones."""
 
+import uuid
 from typing import Any
 
 from tests.localcloud.conftest import ORGANIZATION
@@ -51,6 +52,7 @@ def _source(backup: str) -> dict[str, Any]:
     return {"backup_source": {"backup_name": f"{LOCATION}/backups/{backup}"}}
 
 
+CLUSTER = {"network_config": {"network": NETWORK}, "initial_user": {"password": "secret"}}
 CASES: list[Case] = [
     ("projects", "get_project", "accepted", {"name": P}, "OK", ""),
     ("projects", "get_project", "not found", {"name": NO_PROJECT}, "PERMISSION_DENIED", ""),
@@ -199,6 +201,12 @@ CASES: list[Case] = [
     ("secrets", "access_secret_version", "denied", {"name": SECRET + "/versions/latest"},
      "PERMISSION_DENIED", NOBODY),
     *_policies("secrets", SECRET, P + "/secrets/none", "NOT_FOUND"),
+    ("alloydb", "create_cluster", "malformed request id",
+     {"parent": LOCATION, "cluster_id": "{new}", "request_id": "once", "cluster": CLUSTER},
+     "INVALID_ARGUMENT", ""),
+    ("alloydb", "create_cluster", "request id of zeros",
+     {"parent": LOCATION, "cluster_id": "{new}", "request_id": str(uuid.UUID(int=0)),
+      "cluster": CLUSTER}, "INVALID_ARGUMENT", ""),
     ("alloydb", "get_connection_info", "accepted", {"parent": ALLOYDB + "/instances/t"}, "OK", ""),
     ("alloydb", "get_connection_info", "malformed name", {"parent": "nonsense"},
      "INVALID_ARGUMENT", ""),
