@@ -15,17 +15,23 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lib.cloud.clients import Clients
+from lib.cloud.cloud import Cloud
 from lib.cloud.target import Target
+from lib.postgres.database import Database, connect
 from lib.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PHASE = "phases/test_2_infrastructure.py"
 RESOURCES = ("--component", "core-infrastructure", "--component", "workstation-setup")
 """The steps of the phase that no row has to be copied for."""
+MEGABYTES = 100
+"""How much is copied by the connector and beside it."""
 ORGANIZATION = f"organizations/{Settings().project.organization}"
 
 
@@ -138,6 +144,7 @@ def migration(folder: Path, rounds: int) -> None:
             took = least(rounds, lambda: plan(*RESOURCES))
             row("plan of its resources, all there", f"{took:.2f} s", *peer, "2 s more")
             reads(embedded, lambda: embedded.command(*pytest, "phases/", "--dry-run", *there))
+            connector(told, rounds)
     finally:
         embedded.command("-m", "lib.sample", "reset")
 
@@ -152,6 +159,51 @@ def reads(embedded: Embedded, plan: Callable[[], object]) -> None:
     row("reads of a plan of all phases", f"{sum(named.values())}")
     for method in ("AlloyDBAdmin/GetCluster", "AlloyDBAdmin/GetInstance", "Projects/GetProject"):
         row(f"of them {method}", f"{named[method]}", aim="1")
+
+
+def connector(told: dict[str, Any], rounds: int) -> None:
+    """Rows into and out of AlloyDB by Google's connector, beside its address."""
+    settings = Settings()
+    cloud = Cloud(
+        Target.embedded(told["endpoint"], told["ca"], told["token"], project=settings.project.id)
+    )
+    instance = cloud.alloydb_instance(settings.project, settings.alloydb).observe()
+    assert instance is not None
+    password = cloud.read_secret("agent-storage-admin-password")
+    direct = Database(host=instance.ip_address, user="postgres", password=password, name="postgres")
+    tunnel = cloud.alloydb_tunnel(settings.project, settings.alloydb)
+    tunnel.open()
+    through = replace(direct, host=tunnel.host, port=tunnel.port, sslmode="disable")
+    try:
+        for what, way in (("into", rows_in), ("out of", rows_out)):
+            peer, took = (MEGABYTES / least(rounds, partial(way, it)) for it in (direct, through))
+            row(f"rows {what} AlloyDB by the connector", f"{took:.0f} MB/s", "its address",
+                f"{peer:.0f} MB/s")  # fmt: skip
+    finally:
+        tunnel.close()
+        cloud.close()
+
+
+def rows_in(database: Database) -> float:
+    """Seconds to copy rows into a table that is gone afterwards."""
+    with connect(database) as connection:
+        connection.execute("CREATE TEMPORARY TABLE benchmark (text text STORAGE PLAIN)")
+        began = time.perf_counter()
+        with connection.cursor().copy("COPY benchmark FROM STDIN") as copy:
+            for _ in range(MEGABYTES):
+                copy.write((b"x" * 999 + b"\n") * 1000)
+        return time.perf_counter() - began
+
+
+def rows_out(database: Database) -> float:
+    """Seconds to copy as many rows out of a query."""
+    with connect(database) as connection:
+        began = time.perf_counter()
+        rows = f"SELECT repeat('x', 999) FROM generate_series(1, {MEGABYTES}000)"
+        with connection.cursor().copy(f"COPY ({rows}) TO STDOUT".encode()) as copy:
+            size = sum(len(each) for each in copy)
+        assert size == MEGABYTES * 1_000_000
+        return time.perf_counter() - began
 
 
 def resident(pid: int) -> float:
