@@ -15,10 +15,10 @@ from lib.engine.changes import Change, ChangeKind, Json
 from lib.engine.deadline import Deadline, enforced
 from lib.engine.errors import ApprovalNeeded, CannotUndo, Interrupted, PlanStale
 from lib.engine.run import Mode, Run
-from lib.engine.store import Checkpoint
+from lib.engine.store import NOTES, Checkpoint
 from lib.engine.unknown import Unknown, UnknownUntilApplied
 from lib.errors import MigrationError
-from lib.logs import shown_error
+from lib.logs import MASKING, shown_error
 
 StateT = TypeVar("StateT")
 
@@ -187,6 +187,7 @@ class Step:
         return self._leave(state, error)
 
     def _leave(self, state: str, error: BaseException | None) -> Checkpoint:
+        said: Json = [MASKING.mask(each) for each in self.notes]
         checkpoint = Checkpoint(
             step=self.name,
             state=state,
@@ -195,7 +196,7 @@ class Step:
             started_at=self.started_at,
             finished_at=time.time(),
             inputs=self._inputs,
-            outputs=self._outputs,
+            outputs=self._outputs | ({NOTES: said} if said else {}),
             changes=tuple(self.changes),
             error=None if error is None else describe(error),
         )

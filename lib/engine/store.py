@@ -13,6 +13,9 @@ from lib.engine import tables
 from lib.engine.changes import Change, Json
 from lib.engine.storage import LOCK_NAME, Storage
 
+NOTES = "notes:"
+"""Where a checkpoint's outputs keep what the step said; no output can have such a name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -33,6 +36,12 @@ class Checkpoint:
     def seconds(self) -> float:
         """How long the attempt took; 0 where it did not end."""
         return (self.finished_at or self.started_at) - self.started_at
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the step said for terminal and report, so that later reports have it, too."""
+        kept = self.outputs.get(NOTES)
+        return tuple(map(str, kept)) if isinstance(kept, list) else ()
 
 
 @dataclass(frozen=True, slots=True)

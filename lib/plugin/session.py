@@ -303,7 +303,7 @@ class MigrationSession:
             run=found.run if found else (self.run.number if step else 0),
             changes=found.changes if found else (tuple(step.changes) if step else ()),
             error=step.shown(error) if step and error is not None else "",
-            notes=tuple(step.notes) if step else (),
+            notes=found.notes if found else (tuple(step.notes) if step else ()),
         )
         self.rows[row.name] = row
 

@@ -33,6 +33,28 @@ def test_a_failure_stops_what_depends_on_it_and_the_next_run_begins_there(migrat
     assert [line.split()[0] for line in applied(migration)] == ["a.txt", "d.txt", "b.txt", "c.txt"]
 
 
+def test_what_a_step_said_is_in_later_reports_without_secrets(migration, run: Migrate):
+    (migration.path / "phases" / "test_3_third.py").write_text(
+        """
+import pytest
+from lib.logs import MASKING
+
+@pytest.mark.component("ink")
+@pytest.mark.dependency(name="e", depends=["d"], scope="session")
+def test_e(step):
+    MASKING.learn("hidden-word")
+    step.note("recall is 0.97, by hidden-word")
+"""
+    )
+    for _ in range(2):
+        assert run("phases", "-p", "metadata", "-p", "html").ret == 0
+        report = migration.path / "reports" / "migration.html"
+        assert "recall is 0.97" in report.read_text()
+        report.unlink()
+    for path in migration.path.rglob("*"):
+        assert path.suffix == ".py" or not path.is_file() or b"hidden-word" not in path.read_bytes()
+
+
 def test_debug_shows_the_traceback(run: Migrate):
     assert "raise MigrationError" in text_of(run("phases", "--migration-debug", FAIL_B="1"))
 
