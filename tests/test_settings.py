@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.environments import environment_file, load_settings
 from lib.errors import SettingsError
-from lib.settings import ROOT, Settings, environment_file, load_settings
+from lib.settings import ROOT, Settings
 
 
 def read(tmp_path: Path, text: str) -> Settings:

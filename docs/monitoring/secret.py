@@ -12,9 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from lib.environments import environment_file, load_settings  # noqa: E402
 from lib.errors import MigrationError  # noqa: E402
 from lib.orchestra import platform  # noqa: E402
-from lib.settings import environment_file, load_settings  # noqa: E402
 
 NAMES = (
     platform.API_TOKEN,

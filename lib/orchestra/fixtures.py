@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lib.engine.run import Mode
+from lib.environments import environment_file, load_settings
 from lib.plugin.session import MigrationSession, of
 from lib.report.model import ConnectionRow, CriterionRow
-from lib.settings import ROOT, Settings, environment_file, load_settings
+from lib.settings import ROOT, Settings
 
 if TYPE_CHECKING:
     from lib.cloud.cloud import Cloud

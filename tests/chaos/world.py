@@ -95,9 +95,13 @@ class World:
         return {name: path.read_text() for name, path in found.items() if path.exists()}
 
     def standing(self) -> list[str]:
-        """The resources that stand in the project, as the embedded cloud's command lists them."""
+        """The resources that stand in the project, as the embedded cloud's command lists them.
+
+        Without the network ``default`` that each project begins with.
+        """
         found = resources(Path(self.about["ca"]).parent)
-        return [each for each in found if f"projects/{self.project}/" in each]
+        own = f"projects/{self.project}/"
+        return [each for each in found if own in each and not each.endswith("networks/default")]
 
     def _checkpoints(self) -> dict[str, tuple[str, Any, Any]]:
         # A URL stays as it is; a path is meant from the folder.

@@ -9,10 +9,10 @@ import psycopg
 import pytest
 import redis
 
+from lib.environments import load_settings
 from lib.errors import SettingsError
 from lib.orchestra import limits
 from lib.postgres.dump import parse
-from lib.settings import load_settings
 from tests.cloud.matrix.cells import uncovered
 from tests.main_job.conftest import SMALL, MainJob, Migrated
 
