@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--projects", type=int, default=1_000, help="at most, in the listings")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users' commands find their bytecode
     print("| what | took | peer | peer took | aim |")
     print("| --- | ---: | --- | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
@@ -124,7 +125,7 @@ def starting(folder: Path, rounds: int) -> None:
 def migration(folder: Path, rounds: int) -> None:
     """Plans before and after a whole migration, its calls, and the server's memory."""
     embedded = Embedded(folder / "migration")
-    pytest = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+    pytest = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
     there = ("--checkpoint", str(folder / "fresh.db"))
 
     def plan(*more: str) -> float:
@@ -137,12 +138,12 @@ def migration(folder: Path, rounds: int) -> None:
             peer = ("pytest --collect-only", f"{collected:.2f} s")
             embedded.command(*pytest, PHASE, "--dry-run")  # starts the sample platform
             took = least(rounds, plan)
-            row("plan of the infrastructure, nothing there", f"{took:.2f} s", *peer, "2 s more")
+            row("plan of the infrastructure, nothing there", f"{took:.2f} s", *peer, "2 s")
             embedded.command(*pytest, "phases/")
             memory = resident(told["pid"])
             row("memory of the server after a migration", f"{memory:.0f} MB", aim="200 MB")
             took = least(rounds, lambda: plan(*RESOURCES))
-            row("plan of its resources, all there", f"{took:.2f} s", *peer, "2 s more")
+            row("plan of its resources, all there", f"{took:.2f} s", *peer, "2 s")
             reads(embedded, lambda: embedded.command(*pytest, "phases/", "--dry-run", *there))
             connector(told, rounds)
     finally:

@@ -1,5 +1,6 @@
 """Servers that the project's own tests share: one of each for a session, in a folder of its own."""
 
+import gc
 import json
 import os
 import socket
@@ -17,6 +18,8 @@ from psycopg import sql
 
 from lib.runtime.postgresql import PostgreSQL
 from lib.runtime.valkey import Valkey
+
+gc.set_threshold(100_000)  # what thousands of tests import stays: looking for cycles finds none
 
 
 @dataclass(frozen=True)

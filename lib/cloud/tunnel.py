@@ -98,7 +98,9 @@ class Tunnel:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection; where the instance is not reached, its client is told why."""
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        # Closing cancels this; from a cancelled one Python 3.11 would print a traceback.
+        ended = (OSError, asyncio.IncompleteReadError, asyncio.CancelledError)
+        with contextlib.suppress(*ended):
             try:
                 upstream = await self._dial()
             except CloudError as error:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from lib.cloud.cloud import Cloud
@@ -114,3 +115,15 @@ def test_a_proxy_that_dies_is_told_of_and_comes_back(tunnel: Tunnel, localcloud:
     else:
         raise AssertionError("the proxy never came back")
     assert "can't be reached" in said
+
+
+def test_closing_over_an_open_connection_ends_it_in_silence(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    tunnel = cloud.alloydb_tunnel(S.project, S.alloydb)
+    tunnel.open()
+    with connect(_database(tunnel)) as connection:
+        tunnel.close()
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+    assert [each for each in caplog.records if each.name == "asyncio"] == []

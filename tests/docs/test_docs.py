@@ -117,9 +117,7 @@ def test_the_script_knows_its_options():
         assert all(word in told for word in call[1:]), call
 
 
-def test_troubleshooting_is_current_and_complete():
-    checked = run(sys.executable, "docs/generate.py", "--check")
-    assert checked.returncode == 0, checked.stderr
+def test_troubleshooting_is_complete():
     page = (DOCS / "troubleshooting.md").read_text()
     assert "| `LockHeld` | Another run works on this environment. |" in page
     kinds = r"^class (\w+)\((?:\w*Error|RuntimeFailure)[,)]"
