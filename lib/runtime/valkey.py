@@ -151,11 +151,14 @@ class Valkey:
         self._configuration.write_text("\n".join(lines) + "\n")
 
     def _answers(self) -> bool:
-        """Whether it greets with the password that it was given, its data loaded."""
+        """Whether it greets with the password that it was given, its data loaded.
+
+        PING waits for that; ECHO is answered before (Valkey's command documentation, "flags").
+        """
         greeting = _command("AUTH", self._password) if self._password else b""
         try:
             with socket.create_connection((self.host, self.port), timeout=1) as connection:
-                connection.sendall(greeting + _command("ECHO", "serves"))
+                connection.sendall(greeting + _command("PING", "serves"))
                 answer = b""
                 while b"serves\r\n" not in answer and b"-LOADING" not in answer:
                     part = connection.recv(4096)

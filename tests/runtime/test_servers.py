@@ -116,6 +116,19 @@ def test_an_immediate_stop_loses_nothing(kind, started):
     assert read(server) == "kept"
 
 
+def test_a_started_valkey_has_loaded_its_data(started):
+    server = started(Valkey)
+    with redis.Redis.from_url(server.url) as client:
+        pipeline = client.pipeline(transaction=False)
+        for number in range(10_000):
+            pipeline.set(f"key {number}", "x" * 100)
+        pipeline.execute()
+        server.stop()
+        # A second of loading, in which it answers a little: that it loads, and to ECHO.
+        started(Valkey, arguments={"key-load-delay": "30"})
+        assert client.get("key 9999") == b"x" * 100
+
+
 @both
 def test_a_stopped_session_does_not_hold_a_stop_back(kind, started):
     server = started(kind)
