@@ -3,7 +3,10 @@
 import argparse
 import json
 import os
+import re
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from lib.errors import MigrationError
@@ -124,9 +127,27 @@ def _status(options: argparse.Namespace, state: Path) -> int:
     else:
         where = f"process {serving.pid} on {serving.endpoint}" if serving else "not running"
         print(f"embedded Google Cloud: {where} ({state})")
-        for found in resources:
-            print("  " + "  ".join(filter(None, found.values())))
+        for line in _lines(resources):
+            print(f"  {line}")
     return 0 if serving else 3
+
+
+def _lines(resources: list[dict[str, str]]) -> Iterator[str]:
+    """A line a resource; the subnetworks that a network has in every region share one."""
+    regions = Counter(_everywhere(each) for each in resources)
+    for each in resources:
+        name = _everywhere(each)
+        if not name or regions[name] == 1:
+            yield "  ".join(filter(None, each.values()))
+        elif number := regions.pop(name, 0):
+            yield f"{each['kind']}  {name}  in {number} regions"
+
+
+def _everywhere(resource: dict[str, str]) -> str:
+    """The name of a subnetwork in whatever region; nothing of other kinds."""
+    if resource["kind"] != "Subnetwork":
+        return ""
+    return re.sub("/regions/[^/]+/", "/regions/*/", resource["name"])
 
 
 def _calls(options: argparse.Namespace, state: Path) -> None:

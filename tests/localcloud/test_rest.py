@@ -199,7 +199,9 @@ def test_faults_and_counts_hold_for_rest_too(cloud: Server, http: Any, project: 
 def test_networks_are_in_the_status_and_survive_a_restart(fresh: Server) -> None:
     fresh.start()
     project = fresh.new_project("compute")
-    assert f"projects/{project}/global/networks/default" in fresh.command("status")
+    told = fresh.command("status")
+    assert f"projects/{project}/global/networks/default" in told
+    assert told.count("subnetworks/default") == 1, "one line for all regions"
     fresh.kill()
     fresh.start()
     assert f"projects/{project}/global/networks/default" in fresh.command("status")
