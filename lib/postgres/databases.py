@@ -103,7 +103,9 @@ class RemoveBookkeeping:
 
     def plan(self, observed: bool | None) -> Change:
         """DELETE where it is there."""
-        return Change(ChangeKind.DELETE if observed else ChangeKind.NONE, self.subject)
+        if not observed:
+            return Change(ChangeKind.NONE, self.subject, reason="it is not there")
+        return Change(ChangeKind.DELETE, self.subject)
 
     def apply(self, change: Change, journal: Journal) -> None:
         """Drop it."""

@@ -44,8 +44,10 @@ class ReplicationRemoved:
                     expected="a cutover before the cleanup",
                     remedy="run the step cutover, or take the move back with --rollback",
                 )
-        fields = tuple(FieldChange(each, "there", None) for each in observed or ())
-        return Change(ChangeKind.DELETE if fields else ChangeKind.NONE, self.subject, fields=fields)
+        if not observed:
+            return Change(ChangeKind.NONE, self.subject, reason="nothing is left")
+        fields = tuple(FieldChange(each, "there", None) for each in observed)
+        return Change(ChangeKind.DELETE, self.subject, fields)
 
     def apply(self, change: Change, journal: Journal) -> None:
         """Drop them: the reader first."""

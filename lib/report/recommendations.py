@@ -135,7 +135,7 @@ def _adopted(report: Report) -> Iterator[Recommendation]:
         for step in report.steps
         if step.state in (StepState.DONE, StepState.SKIPPED_DONE) and step.attempt == 1
         for change in step.changes
-        if change.kind is ChangeKind.NONE
+        if change.kind is ChangeKind.NONE and not change.reason  # one that has says another thing
     ]
     if found:
         yield Recommendation(

@@ -121,6 +121,7 @@ def _changes(component: str) -> tuple[Change, ...]:
     if component == "core-infrastructure":
         return (
             Change(ChangeKind.NONE, "project ai-orchestra-dev"),
+            Change(ChangeKind.NONE, "replication orchestra", reason="nothing is left"),
             Change(
                 ChangeKind.UPDATE,
                 "project's parent",

@@ -170,6 +170,8 @@ def test_recommendations_rest_on_figures():
     assert "2 tables" in told["Run ANALYZE on the target"].reason
     assert "12 more rows" in told["Copy again before the cutover"].reason
     assert "3 retries in 1 step" in told["Find out why calls had to be repeated"].reason
+    adopted = told["Some things existed before and were adopted as they are"].reason
+    assert adopted.startswith("1 thing (project ai-orchestra-dev)")
     assert "41.3 s" in told["data-migration-0 decides how long the migration takes"].reason
     assert all(any(c.isdigit() for c in r.reason) or "embedded" in r.reason for r in told.values())
     urgencies = [list(Urgency).index(each.urgency) for each in built.recommendations]
