@@ -8,6 +8,7 @@ PATH.  It prints a table of medians, each beside pgcopydb's best.
 """
 
 import argparse
+import gc
 import os
 import shutil
 import socket
@@ -62,6 +63,7 @@ class Quiet(dict[str, Json]):
 
 def move(source: Database, target: Database, *, verified: bool) -> None:
     """What the phases do to a database without roles; then, if asked, compare every row."""
+    gc.set_threshold(100_000)  # as the plugin does
     schema = SchemaOptions(jobs=JOBS, pg_dump=pg_dump_path())
     post_data = PostDataSchema(source, target, schema)
     options = CopyOptions(workers=JOBS, cores=os.cpu_count())
@@ -224,6 +226,7 @@ def main() -> None:
     parser.add_argument("--move", nargs=2, metavar=("SOURCE", "TARGET"), help=argparse.SUPPRESS)
     parser.add_argument("--verified", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users' commands find their bytecode
     if options.move:
         move(*map(Database.from_url, options.move), verified=options.verified)
         return
