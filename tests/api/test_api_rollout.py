@@ -58,7 +58,7 @@ def deploy(cloud: Cloud, step, platform_url: str) -> Callable[..., object]:
         container = service.body["template"]["containers"][0]
         assert container["startup_probe"]["http_get"]["path"] == "/health/ready"
         if "DATABASE_NAME" in more:  # known to fail: a minute of patience would be wasted
-            container["startup_probe"].update(period_seconds=1, failure_threshold=4)
+            container["startup_probe"].update(period_seconds=1, failure_threshold=2)
         return step().make(service)
 
     return make

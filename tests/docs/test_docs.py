@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from itertools import pairwise, takewhile
 from pathlib import Path
 
@@ -52,10 +53,10 @@ def _whole(block: str) -> list[str]:
     return lines
 
 
-def run(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **environment}
-    )
+@cache
+def run(*words: str) -> "subprocess.CompletedProcess[str]":
+    """A program's end; the same words are run once."""
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
