@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import psycopg
 import pytest
 import redis
@@ -19,6 +20,15 @@ from psycopg import sql
 from lib.runtime.postgresql import PostgreSQL
 from lib.runtime.valkey import Valkey
 
+# A busy machine is slow, and nothing else is wrong with it then; fixtures are made anew inside.
+hypothesis.settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[
+        hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture
+    ],
+)  # fmt: skip
+hypothesis.settings.load_profile("patient")
 gc.set_threshold(100_000)  # what thousands of tests import stays: looking for cycles finds none
 
 

@@ -270,7 +270,10 @@ def _by_code(error: Any, message: str, details: Details, situation: Situation) -
     if isinstance(error, api.TooManyRequests):
         return _quota(message, details, situation)
     if isinstance(error, api.Aborted):
-        return Conflict(f"{subject}: changed by somebody else meanwhile: {message}")
+        return Conflict(
+            f"{subject}: changed by somebody else meanwhile: {message}",
+            remedy="run again when the other change is done",
+        )
     if isinstance(error, api.Conflict):
         return AlreadyTaken(
             f"{subject}: the name is taken: {message}",

@@ -4,19 +4,13 @@ import json
 from urllib.parse import quote
 
 import httpx
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.api.values import CONTROL
 from tests.api.api_process import Api
 
-FEW = settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    derandomize=True,
-    database=None,
-)
+FEW = settings(max_examples=40, derandomize=True, database=None)
 WORDS = st.text(max_size=40)
 NUMBERS = st.one_of(st.integers(), st.floats(), st.integers(2**62, 2**200))
 VALUES = st.recursive(

@@ -2,7 +2,7 @@
 
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.cache.comparison import Kind, compare
@@ -55,9 +55,7 @@ def corrupt(client: redis.Redis, key: bytes, kind: str) -> None:
     change[kind]()
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40)
 @given(keyspace=KEYSPACE, choice=st.integers(0, 7))
 def test_any_keyspace_survives_and_any_change_is_found(
     source, target, redis_source_url, redis_target_url, keyspace, choice

@@ -1,7 +1,7 @@
 """Two DUMPs are equal only where the values are, and no bytes make the reader fail."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.cache import payload
@@ -30,9 +30,7 @@ def put(client, kind: str, elements) -> bytes:
 
 @pytest.mark.parametrize("kind", list(TABLES))
 def test_hash_tables_are_equal_exactly_when_their_elements_are(source, target, kind):
-    @settings(
-        max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
+    @settings(max_examples=60)
     @given(one=TABLES[kind], other=TABLES[kind])
     def check(one, other):
         here = put(source, kind, one)

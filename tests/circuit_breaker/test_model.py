@@ -157,7 +157,5 @@ class BreakerAgainstModel(RuleBasedStateMachine):
             assert self.model.issued <= self.model.permitted
 
 
-BreakerAgainstModel.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=50, deadline=None
-)
+BreakerAgainstModel.TestCase.settings = settings(max_examples=150, stateful_step_count=50)
 TestBreakerAgainstModel = BreakerAgainstModel.TestCase

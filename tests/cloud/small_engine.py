@@ -1,5 +1,7 @@
 """A journal in memory, and the engine in miniature."""
 
+import time
+
 from lib.engine.changes import Change, ChangeKind
 
 
@@ -47,4 +49,5 @@ def converge(action, journal=None) -> tuple[Change, object]:
         except Exception as error:
             if not getattr(error, "transient", False) or attempt == 4:
                 raise
+            time.sleep(0.02 * 3**attempt)
     return change, action.verify()

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.engine.changes import Change, ChangeKind, FieldChange
@@ -33,7 +33,6 @@ def places(document: Any) -> list[tuple[Any, Any]]:
     ]
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_an_edit_anywhere_is_refused(tmp_path_factory, data):
     document = json.loads(PLAN.to_json())

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.engine.graph import StepGraph
@@ -129,11 +129,7 @@ def runnable(graph: StepGraph, chosen: set[str], done: set[str], failing: Mappin
     return began, ended
 
 
-@settings(
-    max_examples=12,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=12)
 @given(graphs(), st.data())
 def test_runs_do_what_can_be_done_once_and_in_order_until_all_is_done(folder, steps, data):
     graph, migration = StepGraph(steps.items()), Migration(folder, steps)
@@ -268,7 +264,6 @@ class Workshop:
         self.hire()
 
 
-@settings(deadline=None)
 @given(graphs(), st.data())
 def test_each_step_is_sent_once_when_it_may_run_whoever_dies(steps, data):
     some = st.sampled_from(sorted(steps))
@@ -293,7 +288,6 @@ def test_each_step_is_sent_once_when_it_may_run_whoever_dies(steps, data):
         assert failed_itself or not blocked(steps[name]) <= shop.succeeded
 
 
-@settings(deadline=None)
 @given(graphs(), st.data())
 def test_an_interrupted_run_sends_nothing_more_and_ends_with_what_is_at_work(steps, data):
     shop = Workshop(steps, set(steps))
@@ -314,7 +308,6 @@ def test_an_interrupted_run_sends_nothing_more_and_ends_with_what_is_at_work(ste
 weights_of = st.fractions(min_value=0, max_value=9, max_denominator=4).map(float)
 
 
-@settings(deadline=None)
 @given(graphs(), st.data())
 def test_a_chain_is_the_heaviest_way_that_begins_with_a_step(steps, data):
     graph = StepGraph(steps.items())
@@ -328,7 +321,7 @@ def test_a_chain_is_the_heaviest_way_that_begins_with_a_step(steps, data):
     assert graph.chains(weights) == {name: pytest.approx(max(ways(name))) for name in steps}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(graphs(), st.integers(1, 4), st.data())
 def test_no_run_takes_longer_than_a_list_schedule_may(steps, workers, data):
     """Graham's bound: the work divided, and what of the longest chain can't be."""

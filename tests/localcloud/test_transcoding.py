@@ -127,7 +127,7 @@ def _named(pattern: str, chance: random.Random) -> str:
 
 
 @pytest.mark.parametrize("name", sorted(set(CLIENTS) - WITHOUT_REST))
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(seed=st.integers())
 def test_every_method_that_a_client_encodes_is_decoded(core: Core, name: str, seed: int) -> None:
     """A client release that changes a rule, drops a method or adds one fails here by its name."""
@@ -309,7 +309,7 @@ def test_what_is_not_implemented_says_so(http: Any, project: str) -> None:
     assert (status, told["error"]["status"]) == (501, "UNIMPLEMENTED")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(query=st.text(max_size=30), content=st.binary(max_size=40))
 def test_any_query_and_body_give_a_request_or_a_refusal(
     core: Core, query: str, content: bytes

@@ -1,5 +1,6 @@
 """Input that is wrong is refused at collection, whatever was asked for, and nothing is touched."""
 
+import gc
 import os
 import sqlite3
 import tempfile
@@ -108,6 +109,7 @@ def nobody(call) -> str:
     """The error that a call raises for a user who owns nothing here, in a process of its own."""
     read, write = os.pipe()
     if (child := os.fork()) == 0:
+        gc.disable()  # what the parent left behind, threads among it, must not be ended here
         try:
             if os.getuid() == 0:
                 os.setgroups([])
@@ -120,7 +122,7 @@ def nobody(call) -> str:
     os.close(write)
     with os.fdopen(read) as pipe:
         told = pipe.read()
-    os.waitpid(child, 0)
+    assert os.waitpid(child, 0)[1] == 0, told
     return told
 
 
