@@ -272,7 +272,7 @@ def _by_code(error: Any, message: str, details: Details, situation: Situation) -
     if isinstance(error, api.Aborted):
         return Conflict(
             f"{subject}: changed by somebody else meanwhile: {message}",
-            remedy="run again when the other change is done",
+            remedy="tried again by itself; else run again when the other change is done",
         )
     if isinstance(error, api.Conflict):
         return AlreadyTaken(
