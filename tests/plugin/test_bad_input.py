@@ -1,8 +1,8 @@
 """Input that is wrong is refused at collection, whatever was asked for, and nothing is touched."""
 
-import gc
-import os
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +15,7 @@ from lib.engine.store import Store
 from tests.plugin.conftest import Migrate, applied, undone
 from tests.plugin.test_refusals import refused
 
+ROOT = Path(__file__).resolve().parents[2]
 WAYS = [
     ("--dry-run",),
     ("--status",),
@@ -105,29 +106,26 @@ def test_a_database_that_only_lets_read_is_refused(migration, run: Migrate, make
     assert applied(migration) == []
 
 
-def nobody(call) -> str:
-    """The error that a call raises for a user who owns nothing here, in a process of its own."""
-    read, write = os.pipe()
-    if (child := os.fork()) == 0:
-        gc.disable()  # what the parent left behind, threads among it, must not be ended here
-        try:
-            if os.getuid() == 0:
-                os.setgroups([])
-                os.setgid(65534)
-                os.setuid(65534)
-            call()
-        except BaseException as error:
-            os.write(write, f"{type(error).__name__}: {error}".encode())
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        told = pipe.read()
-    assert os.waitpid(child, 0)[1] == 0, told
-    return told
+LOOK_AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from lib.engine.store import Store
+
+own, path = map(Path, sys.argv[1:])
+Store(own).close()  # imports what the other user may not be able to read
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    Store(path).checkpoints()
+except Exception as error:
+    print(f"{type(error).__name__}: {error}")
+"""
 
 
 @pytest.mark.parametrize("closed", ["the file", "its folder"])
-def test_a_file_that_may_only_be_read_is_refused(closed):
+def test_a_file_that_may_only_be_read_is_refused(closed, tmp_path):
     """Not in pytest's own folders, which nobody else may enter."""
     with tempfile.TemporaryDirectory() as name:
         folder, path = Path(name), Path(name) / "store.db"
@@ -135,7 +133,8 @@ def test_a_file_that_may_only_be_read_is_refused(closed):
         before = path.read_bytes()
         folder.chmod(0o555 if closed == "its folder" else 0o777)
         path.chmod(0o444 if closed == "the file" else 0o666)
-        told = nobody(lambda: Store(path).checkpoints())
+        command = [sys.executable, "-c", LOOK_AS_NOBODY, tmp_path / "own.db", path]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
         folder.chmod(0o700)
         assert told.startswith("CheckpointError: The checkpoint store")
         assert "writ" in told
