@@ -21,6 +21,10 @@ class ChangeKind(StrEnum):
     UNKNOWN = "unknown"
 
 
+NOTHING_TO_REMOVE = "there is nothing to remove"
+"""The reason of an unchanged thing that is as wanted because it does not exist."""
+
+
 @dataclass(frozen=True, slots=True)
 class FieldChange:
     """One field of an update: a dotted path, its old and its new value."""

@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 
 from lib.engine.actions import Journal
-from lib.engine.changes import Change, ChangeKind
+from lib.engine.changes import NOTHING_TO_REMOVE, Change, ChangeKind
 from lib.errors import VerificationError
 from lib.postgres import bookkeeping, failures
 from lib.postgres.catalog import BOOKKEEPING_SCHEMA
@@ -104,7 +104,7 @@ class RemoveBookkeeping:
     def plan(self, observed: bool | None) -> Change:
         """DELETE where it is there."""
         if not observed:
-            return Change(ChangeKind.NONE, self.subject, reason="it is not there")
+            return Change(ChangeKind.NONE, self.subject, reason=NOTHING_TO_REMOVE)
         return Change(ChangeKind.DELETE, self.subject)
 
     def apply(self, change: Change, journal: Journal) -> None:

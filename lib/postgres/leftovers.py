@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lib.engine.actions import Journal
-from lib.engine.changes import Change, ChangeKind, FieldChange
+from lib.engine.changes import NOTHING_TO_REMOVE, Change, ChangeKind, FieldChange
 from lib.errors import VerificationError
 from lib.postgres import replication, subscription
 from lib.postgres.cutover import leftovers
@@ -45,7 +45,7 @@ class ReplicationRemoved:
                     remedy="run the step cutover, or take the move back with --rollback",
                 )
         if not observed:
-            return Change(ChangeKind.NONE, self.subject, reason="nothing is left")
+            return Change(ChangeKind.NONE, self.subject, reason=NOTHING_TO_REMOVE)
         fields = tuple(FieldChange(each, "there", None) for each in observed)
         return Change(ChangeKind.DELETE, self.subject, fields)
 

@@ -10,7 +10,7 @@ which may be missing:
 
 from collections.abc import Callable, Iterable, Iterator
 
-from lib.engine.changes import ChangeKind
+from lib.engine.changes import NOTHING_TO_REMOVE, ChangeKind
 from lib.report.model import CriterionRow, Recommendation, Report, StepState, Urgency
 from lib.report.words import COMPARISONS, duration, figure, number, plural, share
 
@@ -135,7 +135,7 @@ def _adopted(report: Report) -> Iterator[Recommendation]:
         for step in report.steps
         if step.state in (StepState.DONE, StepState.SKIPPED_DONE) and step.attempt == 1
         for change in step.changes
-        if change.kind is ChangeKind.NONE and not change.reason  # one that has says another thing
+        if change.kind is ChangeKind.NONE and change.reason != NOTHING_TO_REMOVE
     ]
     if found:
         yield Recommendation(

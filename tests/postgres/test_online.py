@@ -40,7 +40,7 @@ from tests.postgres.writers import ROLE, ROWS, TABLES, Writers
 
 SCHEMA = SchemaOptions(pg_dump=pg_dump_path())
 FULL = bool(os.environ.get("ORCHESTRA_CHAOS"))
-KILLS = 50 if FULL else 2
+KILLS = 50 if FULL else 4
 RATE = 300 if FULL else 60
 
 

@@ -3,7 +3,7 @@
 import math
 import random
 
-from lib.engine.changes import Change, ChangeKind, FieldChange
+from lib.engine.changes import NOTHING_TO_REMOVE, Change, ChangeKind, FieldChange
 from lib.engine.run import Standing
 from lib.engine.run import StepState as EngineState
 from lib.engine.store import Checkpoint
@@ -120,8 +120,8 @@ def _changes(component: str) -> tuple[Change, ...]:
         return (Change(ChangeKind.COPY, "PostgreSQL data", quantities=counted),)
     if component == "core-infrastructure":
         return (
-            Change(ChangeKind.NONE, "project ai-orchestra-dev"),
-            Change(ChangeKind.NONE, "replication orchestra", reason="nothing is left"),
+            Change(ChangeKind.NONE, "project ai-orchestra-dev", reason="it is equal"),
+            Change(ChangeKind.NONE, "replication orchestra", reason=NOTHING_TO_REMOVE),
             Change(
                 ChangeKind.UPDATE,
                 "project's parent",
