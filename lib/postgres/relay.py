@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 from psycopg import sql
@@ -12,8 +11,7 @@ from lib.postgres.bookkeeping import CHUNK_TABLE
 from lib.postgres.catalog import Table
 from lib.postgres.chunks import Chunk
 from lib.postgres.errors import Superseded
-
-_BUFFERS = 8
+from lib.postgres.portions import Portions
 
 
 class Rate:
@@ -58,42 +56,38 @@ async def copy_chunk(
             )
         if before["xid"] is not None:
             await target.execute(_delete(table, before["xid"]))
-        status, size = await _stream(source, target, table, chunk, rate)
-        rows = int(status.rpartition(" ")[2])
+        rows, size = await _stream(source, target, table, chunk, rate)
         await target.execute(_sql(_DONE), *mine, snapshot, rows)
     return rows, size
 
 
 async def _stream(
     source: Any, target: Any, table: Table, chunk: Chunk, rate: Rate
-) -> tuple[str, int]:
-    buffers: asyncio.Queue[bytes | None] = asyncio.Queue(_BUFFERS)
+) -> tuple[int, int]:
+    """Rows and bytes; the target takes them by several COPY statements."""
     form = "binary" if table.binary else "text"
-    size = 0
+    portions = Portions(binary=table.binary)
 
     async def put(buffer: bytes) -> None:
         await rate.wait(len(buffer))
-        await buffers.put(buffer)
+        await portions.put(buffer)
 
     async def read() -> None:
         await source.copy_from_query(_select(table, chunk), output=put, format=form)
-        await buffers.put(None)
+        await portions.end()
 
-    async def arriving() -> AsyncIterator[bytes]:
-        nonlocal size
-        while (buffer := await buffers.get()) is not None:
-            size += len(buffer)
-            yield buffer
-
-    async def write() -> str:
-        status: str = await target.copy_to_table(
-            table.name,
-            schema_name=table.schema,
-            columns=[column.name for column in table.copied] or None,
-            source=arriving(),
-            format=form,
-        )
-        return status
+    async def write() -> int:
+        rows = 0
+        async for portion in portions.each():
+            status = await target.copy_to_table(
+                table.name,
+                schema_name=table.schema,
+                columns=[column.name for column in table.copied] or None,
+                source=portion,
+                format=form,
+            )
+            rows += int(status.rpartition(" ")[2])
+        return rows
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -101,7 +95,7 @@ async def _stream(
             writing = group.create_task(write())
     except BaseExceptionGroup as errors:
         raise _first(errors) from errors
-    return writing.result(), size
+    return writing.result(), portions.bytes
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
