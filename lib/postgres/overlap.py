@@ -74,6 +74,10 @@ class Finisher:
                     raise error
         self._submit(lambda: self._begin(table))
 
+    def rows_are_in(self) -> None:
+        """No table copies any more: builds may have the cores that copies had."""
+        self._copying = 0
+
     # -- inside --------------------------------------------------------------------------------
 
     def _submit(self, work: Callable[[], None]) -> None:

@@ -8,11 +8,13 @@ import pytest
 
 from lib.engine.changes import ChangeKind
 from lib.postgres import catalog, dump, keys
+from lib.postgres.chunks import cut
 from lib.postgres.copying import CopyOptions, CopyRows
 from lib.postgres.database import Database, connect
 from lib.postgres.overlap import Finisher
 from lib.postgres.schema import PostDataSchema, PreDataSchema, SchemaOptions
 from lib.postgres.schema_comparison import compare_schema
+from lib.postgres.tally import Tally
 from lib.runtime.binaries import pg_dump_path
 from tests.postgres.conftest import Notes, make, planned, run_sql
 
@@ -132,3 +134,25 @@ def test_a_build_gets_helpers_for_cores_that_nobody_wants(
         while not run_sql(target, "select helpers from seen"):
             assert time.monotonic() < deadline
     assert run_sql(target, "select helpers from seen") == [(helpers,)]
+
+
+def test_the_last_table_s_builds_may_have_the_cores_that_copies_had(
+    moved: tuple[Database, Database],
+) -> None:
+    told: list[str] = []
+
+    class Telling(Finisher):
+        def finish(self, table: catalog.Table) -> None:
+            told.append(table.name)
+
+        def rows_are_in(self) -> None:
+            told.append("rows are in")
+
+    source, target = moved
+    tables = {each.identity: each for each in tables_of(source)[:2]}
+    chunks = [chunk for table in tables.values() for chunk in cut(table, 18)]
+    with Telling(target, dict, 1, lambda: None) as finisher:
+        tally = Tally(Notes(), tables, chunks, finisher)
+        for chunk in chunks:
+            tally.add(chunk, 1, 1)
+        assert told == [chunks[0].name, "rows are in", chunks[1].name]
