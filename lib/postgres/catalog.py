@@ -32,7 +32,8 @@ class Column:
 class Table:
     """One table with rows of its own (no partitioned parent); sizes are estimates of now.
 
-    ``condition`` is SQL that the rows that move fulfil; empty where all of them do.
+    ``build`` is how many bytes of rows are copied in about the time that its indexes take to be
+    built; ``condition`` is SQL that the rows that move fulfil, empty where all of them do.
     """
 
     schema: str
@@ -44,6 +45,7 @@ class Table:
     blocks: int
     bytes: int
     rows: int
+    build: int = 0
     condition: str = ""
 
     @property
@@ -108,8 +110,11 @@ def _tables(connection: Connection) -> tuple[Table, ...]:
             blocks=blocks,
             bytes=total,
             rows=max(0, rows),
+            build=build,
         )
-        for oid, schema, name, heap, blocks, total, rows, key in connection.execute(_TABLES)
+        for oid, schema, name, heap, blocks, total, rows, key, build in connection.execute(
+            _TABLES, [VECTOR]
+        )
         if schema != BOOKKEEPING_SCHEMA
     ]
     return tuple(sorted(found, key=lambda table: (-table.bytes, table.identity)))
@@ -164,6 +169,8 @@ USER_RELATIONS = r"""
                     AND d.objid = c.oid AND d.deptype = 'e')
 """
 
+# An index costs a pass over the table, and as its own bytes took in benchmarks/postgres.py: a
+# B-tree's a little longer than rows to copy, GIN's five times as long.
 _TABLES = f"""
 SELECT c.oid::int8, n.nspname, c.relname, coalesce(a.amname = 'heap', false),
        ceil(pg_relation_size(c.oid) / current_setting('block_size')::float8)::int8,
@@ -171,7 +178,11 @@ SELECT c.oid::int8, n.nspname, c.relname, coalesce(a.amname = 'heap', false),
        (SELECT array_agg(a.attname ORDER BY array_position(i.indkey::int2[], a.attnum))
           FROM pg_index i JOIN pg_attribute a
             ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[])
-         WHERE i.indrelid = c.oid AND i.indisprimary)
+         WHERE i.indrelid = c.oid AND i.indisprimary),
+       (SELECT coalesce(sum(pg_table_size(c.oid) / 64.0 + pg_relation_size(x.oid)
+                            * CASE m.amname WHEN 'btree' THEN 1.2 ELSE 5 END), 0)::int8
+          FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
+         WHERE i.indrelid = c.oid AND m.amname <> ALL (%s))
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_am a ON a.oid = c.relam
  WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {USER_RELATIONS}

@@ -1,7 +1,6 @@
 """Workers that copy chunks: each is a thread with an event loop and two sessions of its own."""
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +12,7 @@ from lib.postgres.catalog import Table
 from lib.postgres.chunks import Chunk
 from lib.postgres.database import Database, connect_async
 from lib.postgres.relay import Rate, copy_chunk
+from lib.postgres.schedule import Schedule
 from lib.postgres.snapshot import Exported, Snapshot
 
 ATTEMPTS = 3
@@ -102,30 +102,30 @@ class Workers:
         self._failed = threading.Event()
 
     def run(self, work: Sequence[tuple[Table, Chunk]]) -> None:
-        """Copy every chunk, in the order given as far as workers are free."""
-        waiting = deque(work)
+        """Copy every chunk, as ``Schedule`` says."""
         count = min(self._count, len(work))
         if not count:
             return
         _keep_memory()
+        schedule = Schedule(work, count)
         with ThreadPoolExecutor(count, thread_name_prefix="copy") as pool:
-            running = [pool.submit(uvloop.run, self._work(waiting)) for _ in range(count)]
+            running = [pool.submit(uvloop.run, self._work(schedule)) for _ in range(count)]
             errors = [error for each in running if (error := each.exception()) is not None]
         if errors:
             raise errors[0]
 
-    async def _work(self, waiting: deque[tuple[Table, Chunk]]) -> None:
+    async def _work(self, schedule: Schedule) -> None:
         snapshot = self._snapshot
         courier = Courier(
             snapshot.database, self._target, snapshot.exported, self._rate, snapshot.alive
         )
+        table = None
         try:
-            while waiting and not self._failed.is_set():
+            while not self._failed.is_set():
                 self._safe_point()
-                try:
-                    table, chunk = waiting.popleft()
-                except IndexError:
+                if (following := schedule.take(table)) is None:
                     return
+                table, chunk = following
                 self._copied(chunk, *await courier.copy(table, chunk))
         except BaseException:
             self._failed.set()

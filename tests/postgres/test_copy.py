@@ -15,6 +15,7 @@ import pytest
 
 from lib.engine.changes import ChangeKind
 from lib.errors import VerificationError
+from lib.postgres import portions
 from lib.postgres.comparison import CompareOptions, compare
 from lib.postgres.copying import CopyOptions, CopyRows
 from lib.postgres.database import Database
@@ -40,6 +41,14 @@ CHANGES = {
     "a table without a key changes": """delete from "No ""Key"" x" where ctid < '(9,0)';
                                         insert into "No ""Key"" x" values (now(), 'late')""",
 }
+COPIES = """
+create table copies (at timestamptz default now());
+create function count_copy() returns trigger language plpgsql as $$ begin
+    insert into public.copies default values; return null;
+end $$;
+create trigger copied after insert on numbers for each statement execute function count_copy();
+alter table numbers enable always trigger copied;
+"""
 PROGRAM = """
 import sys
 from lib.postgres.copying import CopyOptions, CopyRows
@@ -139,6 +148,32 @@ def test_refresh_brings_a_complete_copy_up_to_date(moved: tuple[Database, Databa
     assert_equal(source, target)
 
 
+def test_a_table_whose_index_takes_longest_is_copied_first(
+    source: Database, target: Database
+) -> None:
+    for name, rows in (("large", 12000), ("searched", 3000), ("small", 3000)):
+        run_sql(source, f"create table {name} (id int, words text)")
+        words = f"select n, repeat(md5(n::text), 5) from generate_series(1, {rows}) n"
+        run_sql(source, f"insert into {name} {words}")
+    run_sql(source, "create index on searched using gin (string_to_array(words, 'a'))")
+    make(PreDataSchema(source, target, SCHEMA))
+    make(CopyRows(source, target, CopyOptions(workers=1)))
+    came = "select table_name from orchestra_migration.chunk group by 1 order by min(copied_at)"
+    assert run_sql(target, came) == [("searched",), ("large",), ("small",)]
+
+
+def test_a_table_like_others_keeps_the_order_of_its_rows(
+    source: Database, target: Database
+) -> None:
+    for name in "abcd":
+        run_sql(source, f"create table {name} (id int primary key, filler text)")
+        run_sql(source, f"insert into {name} select n, md5('') from generate_series(1, 9000) n")
+    make(PreDataSchema(source, target, SCHEMA))
+    make(CopyRows(source, target, CopyOptions(workers=2, chunk_bytes=1 << 16)))
+    turned = "select count(*) from (select id < lag(id) over (order by ctid) as back from a) x"
+    assert run_sql(target, f"{turned} where back") == [(0,)]
+
+
 def test_indexes_are_built_while_other_tables_still_copy(moved: tuple[Database, Database]) -> None:
     source, target = moved
 
@@ -199,6 +234,26 @@ def test_rows_that_moved_between_chunks_meet_no_old_self_in_an_index(
     again = CopyOptions(chunk_bytes=1 << 16, refresh=True)
     make(CopyRows(source, target, again, post_data=post_data))
     assert_equal(source, target)
+
+
+@pytest.mark.parametrize("bring", [1, 4096])
+def test_a_chunk_is_brought_by_several_copies_of_whole_rows(
+    moved: tuple[Database, Database], monkeypatch: pytest.MonkeyPatch, bring: int
+) -> None:
+    source, target = moved
+    for database in moved:  # one with text as its form, one without rows, one without columns
+        run_sql(database, "create table texts (c regclass, n int); create table nothing (n int)")
+        run_sql(database, "create table bare ()")
+    run_sql(source, "insert into texts select 'texts'::regclass, generate_series(1, 5000)")
+    run_sql(source, "insert into bare select from generate_series(1, 900)")
+    monkeypatch.setattr(portions, "PORTION_BYTES", bring)
+    run_sql(target, COPIES)
+    make(CopyRows(source, target))
+    copies = run_sql(target, "select max(n) from (select count(*) n from copies group by at) x")
+    assert copies[0][0] > 1, "a chunk of several portions is one transaction"
+    run_sql(target, "drop trigger copied on numbers; drop table copies")
+    assert_equal(source, target)
+    assert run_sql(target, "select count(*) from texts where c = 'texts'::regclass") == [(5000,)]
 
 
 def test_lost_connections_resume_the_chunk(moved: tuple[Database, Database]) -> None:
