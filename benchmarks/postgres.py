@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +34,12 @@ from lib.runtime.binaries import pg_dump_path, postgresql_program
 from lib.runtime.postgresql import PostgreSQL
 
 JOBS = 2
-SERVER = {"shared_buffers": "1GB", "max_wal_size": "8GB", "maintenance_work_mem": "256MB"}
+SERVER = {
+    "shared_buffers": "1GB",
+    "max_wal_size": "8GB",
+    "min_wal_size": "8GB",  # segments of the log are used again, not made while one is measured
+    "maintenance_work_mem": "256MB",
+}
 MEMORIES = """
 create extension vector;
 create table memories (
@@ -192,7 +198,10 @@ def programs() -> dict[str, Callable[[Database, Database], tuple[float, float]]]
 
 
 def report(source: Database, server: Database, rounds: int, left_out: list[str]) -> None:
-    """Measure round by round, so that all meet the same weather, and print the table."""
+    """Measure round by round, so that all meet the same weather, and print the table.
+
+    A round before the first is not counted, and each begins with another program.
+    """
     measured = {
         name: each
         for name, each in programs().items()
@@ -200,12 +209,15 @@ def report(source: Database, server: Database, rounds: int, left_out: list[str])
     }
     seconds: dict[str, list[float]] = {name: [] for name in measured}
     memory: dict[str, float] = {}
-    for _ in range(rounds):
-        for name, program in measured.items():
-            spent, peak = program(source, empty(server))
-            seconds[name].append(spent)
-            memory[name] = max(peak, memory.get(name, 0))
-            print(f"  {name}: {spent:.2f} s", file=sys.stderr, flush=True)
+    names = deque(measured)
+    for turn in range(rounds + 1):
+        for name in names:
+            spent, peak = measured[name](source, empty(server))
+            print(f"  {turn or 'warming up'}: {name}: {spent:.2f} s", file=sys.stderr, flush=True)
+            if turn:
+                seconds[name].append(spent)
+                memory[name] = max(peak, memory.get(name, 0))
+        names.rotate(-1)
     clones = [statistics.median(v) for k, v in seconds.items() if k.startswith("pgcopydb")]
     print("| program | median s | runs | to pgcopydb's best clone | peak memory MB |")
     print("| --- | --- | --- | --- | --- |")

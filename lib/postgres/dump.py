@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from lib.postgres import catalog, failures
@@ -65,6 +66,7 @@ def find_pg_dump(folder: Path | None = None) -> Path:
     return Path(found)
 
 
+@cache
 def program_version(pg_dump: Path) -> int:
     """The major version of a client program."""
     said = subprocess.run([pg_dump, "--version"], capture_output=True, text=True, check=True)
