@@ -28,7 +28,7 @@ class Portions:
         self.bytes = 0
         self._binary = binary
         self._buffers: asyncio.Queue[bytes | None] = asyncio.Queue(_BUFFERS)
-        self._next: bytes | None = b""
+        self._next: bytes | None = b""  # not asked for yet; None: the end
 
     async def put(self, buffer: bytes) -> None:
         """Add rows; waits while too many do."""
@@ -40,7 +40,6 @@ class Portions:
 
     async def each(self) -> AsyncIterator[AsyncIterator[bytes]]:
         """The portions, each to be read to its end before the next; one at least."""
-        self._next = await self._buffers.get()
         yield self._portion(b"")
         while self._next is not None:
             yield self._portion(_HEADER if self._binary else b"")
@@ -49,6 +48,7 @@ class Portions:
         if header:
             yield header
         carried = 0
+        self._next = self._next or await self._buffers.get()
         while (buffer := self._next) is not None:
             carried += len(buffer)
             self.bytes += len(buffer)
