@@ -130,13 +130,17 @@ def _slowest(report: Report) -> Iterator[Recommendation]:
 
 
 def _adopted(report: Report) -> Iterator[Recommendation]:
-    found = [
-        change.subject
+    every = [change for step in report.steps for change in step.changes]
+    made = {each.subject for each in every if each.kind is ChangeKind.CREATE}
+    # "service x: traffic" is a part of "service x", and was there because that was made.
+    found = {
+        change.subject: None
         for step in report.steps
         if step.state in (StepState.DONE, StepState.SKIPPED_DONE) and step.attempt == 1
         for change in step.changes
         if change.kind is ChangeKind.NONE and change.reason != NOTHING_TO_REMOVE
-    ]
+        if change.subject.partition(":")[0] not in made
+    }
     if found:
         yield Recommendation(
             Urgency.KNOW,

@@ -122,6 +122,8 @@ def _changes(component: str) -> tuple[Change, ...]:
         return (
             Change(ChangeKind.NONE, "project ai-orchestra-dev", reason="it is equal"),
             Change(ChangeKind.NONE, "replication orchestra", reason=NOTHING_TO_REMOVE),
+            Change(ChangeKind.CREATE, "Cloud Run service agent-api"),
+            Change(ChangeKind.NONE, "Cloud Run service agent-api: traffic", reason="it is equal"),
             Change(
                 ChangeKind.UPDATE,
                 "project's parent",

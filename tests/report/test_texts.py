@@ -22,7 +22,7 @@ def test_steps_tell_their_changes():
     row = next(r for r in examples.steps() if r.component == "core-infrastructure")
     pairs = step_properties(row)
     assert ("change", "update project's parent") in pairs
-    assert ("unchanged", "2") in pairs
+    assert ("unchanged", "3") in pairs
 
 
 def test_criteria_tell_threshold_observed_and_margin():
