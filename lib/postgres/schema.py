@@ -95,19 +95,6 @@ class _Section:
         fields = tuple(FieldChange(title, None, "created") for title in state.missing)
         return Change(kind, self.subject, fields=fields, quantities={"objects": len(fields)})
 
-    def _entries(self) -> tuple[Entry, ...]:
-        """The entries that this migration makes at some time."""
-        entries = dump.entries(
-            self.source,
-            self._name,
-            self.options.selection,
-            pg_dump=self.options.pg_dump,
-            owners=self.options.owners,
-        )
-        with connect(self.source) as source:
-            not_ours = existing.left_out(entries, source, self.options.selection)
-        return tuple(entry for entry in entries if entry.id not in not_ours)
-
     def _missing(self) -> tuple[Entry, ...]:
         # What was observed is what was planned; a dump of many tables takes long.
         entries, made = self._observed.pop() if self._observed else self._look()
@@ -118,10 +105,18 @@ class _Section:
         )
 
     def _look(self) -> tuple[tuple[Entry, ...], frozenset[int]]:
-        """The entries, and the ids of those that the target has."""
-        entries = self._entries()
+        """The entries that this migration makes at some time; the ids of those that are there."""
+        entries = dump.entries(
+            self.source,
+            self._name,
+            self.options.selection,
+            pg_dump=self.options.pg_dump,
+            owners=self.options.owners,
+        )
         with connect(self.source) as source, connect(self.target) as target:
-            return entries, existing.made(entries, source, target)
+            not_ours = existing.left_out(entries, source, self.options.selection)
+            ours = tuple(entry for entry in entries if entry.id not in not_ours)
+            return ours, existing.made(ours, source, target)
 
 
 @dataclass(frozen=True, slots=True)
