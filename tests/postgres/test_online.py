@@ -181,19 +181,24 @@ from tests.postgres.conftest import make
 from tests.postgres.test_online import Move
 source, target, name = sys.argv[1:]
 move = Move(Database.from_url(source), Database.from_url(target), Online(name), 2_000_000)
+print("begins", flush=True)
 for action in move.steps:
     make(action)
 """
 
 
 def killed_after(move: Move, seconds: float) -> bool:
-    """Run the move in another process and kill it then; False when it ended before."""
+    """Run the move in another process, kill it so long after it began; False: it ended before."""
     child = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, move.source.url, move.target.url, move.online.name],
         cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    with closing(child.stderr or sys.stderr) as said:
+    assert child.stdout is not None
+    assert child.stderr is not None
+    with closing(child.stdout) as begun, closing(child.stderr) as said:
+        begun.readline()
         try:
             child.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -211,10 +216,13 @@ def test_killed_at_random_moments_ends_as_if_never_killed(move: Move) -> None:
     kills = 0
     with Writers(move.source, move.target, 2, RATE / 3) as writers:
         writers.wait_for(5)
-        for _ in range(4 * KILLS):
-            # Once all is in sync a run ends in half a second, before most kills.
-            kills += kills < KILLS and killed_after(move, moments.uniform(0.2, 2.0))
-        assert kills
+        latest = 3.0
+        while kills < KILLS:
+            began = time.monotonic()
+            if killed_after(move, moments.uniform(0, latest)):
+                kills += 1
+            else:  # once all is in sync a run is short: later moments would never come
+                latest = time.monotonic() - began
         move.follow()
         writers.wait_for(20)
         make(move.cutover)
