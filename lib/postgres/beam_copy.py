@@ -97,10 +97,11 @@ class BeamWorkers:
             places=self._count,
             rate=self._rate.bytes_per_second,
         )
+        largest_first = sorted(work, key=lambda each: -each[0].bytes)
         pipeline = beam.pipeline(self._count)
         _ = (
             pipeline
-            | "chunks" >> apache_beam.Create([chunk for _, chunk in work])
+            | "chunks" >> apache_beam.Create([chunk for _, chunk in largest_first])
             | "spread" >> apache_beam.Reshuffle()
             | "copy" >> apache_beam.Map(copy)
             | "count" >> apache_beam.Map(_count)

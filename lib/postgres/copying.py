@@ -325,7 +325,6 @@ class CopyRows:
             for each in bookkeeping.chunks(target)
             if each.snapshot != snapshot.name and each.chunk.table in by_identity
         ]
-        missing.sort(key=lambda chunk: -by_identity[chunk.table].bytes)
         tally = Tally(journal, by_identity, missing, finisher)
         beam = self.options.beam
         make: Callable[..., Workers | BeamWorkers] = partial(BeamWorkers, beam) if beam else Workers

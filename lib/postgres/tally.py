@@ -30,7 +30,6 @@ class Tally:
         self._finisher = finisher
         self._total = sum(chunk.bytes for chunk in missing)
         self._done = 0
-        self._chunks = len(missing)
         self._left = Counter(chunk.table for chunk in missing)
         self._bytes = Counter[tuple[str, str]]()
         for chunk in missing:
@@ -48,10 +47,9 @@ class Tally:
         with self._mutex:
             self._done += chunk.bytes
             done = self._done
-            self._chunks -= 1
-            all_in = not self._chunks
             self._left[chunk.table] -= 1
             last = not self._left[chunk.table]
+            all_in = last and not self._left.total()
             label = self._label(chunk)
         self._journal.progress(label, done, self._total, "bytes")
         if all_in:

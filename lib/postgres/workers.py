@@ -121,10 +121,8 @@ class Workers:
         )
         table = None
         try:
-            while not self._failed.is_set():
+            while not self._failed.is_set() and (following := schedule.take(table)):
                 self._safe_point()
-                if (following := schedule.take(table)) is None:
-                    return
                 table, chunk = following
                 self._copied(chunk, *await courier.copy(table, chunk))
         except BaseException:
